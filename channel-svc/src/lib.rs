@@ -1,0 +1,1 @@
+//! A store: creates, edits, searches; logs operations; exchanges them with headquarters.

@@ -1,0 +1,1 @@
+//! Headquarters: the real-time service, arrivals, the customer sync job, the feed.

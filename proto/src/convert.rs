@@ -1,0 +1,543 @@
+//! The one place that converts between protobuf and the domain.
+
+use prost_types::{FieldMask, Timestamp};
+use uuid::Uuid;
+
+use crate::{
+    Address, AddressPurpose, Attribute, AttributeValue, Change, ChannelId, Contact, ContactKind, Content,
+    Customer, CustomerId, Field, FunctionalityProfile, Job, Micros, Operation, OperationTable,
+    PENDING_DISPLAY, Party, PersonName, ReceiptOption, Schedule, Update, Violations, id::parse_guid, pb,
+    pb::common,
+};
+
+/// Checks what a caller entered as a new customer. Parts without an id get one derived from the customer's.
+/// Paths are relative to the customer.
+///
+/// # Errors
+///
+/// The fields that break a rule.
+pub fn content(id: CustomerId, customer: common::Customer) -> Result<Content, Violations> {
+    let mut v = Violations::default();
+    let content = read_content(id, customer, &mut v);
+    match (content, v.as_slice().is_empty()) {
+        (Some(content), true) => content.validate().map(|()| content),
+        (_, _) => Err(v),
+    }
+}
+
+/// Reads content without the validator, for records that a service stored or headquarters sent.
+fn read_content(id: CustomerId, customer: common::Customer, v: &mut Violations) -> Option<Content> {
+    let party = match customer.party {
+        Some(common::customer::Party::Person(p)) => Some(Party::Person(PersonName {
+            title: p.title,
+            first_name: p.first_name,
+            middle_name: p.middle_name,
+            last_name: p.last_name,
+        })),
+        Some(common::customer::Party::Organization(o)) => Some(Party::Organization { name: o.name }),
+        None => {
+            v.add("party", "is missing: give a person or an organization");
+            None
+        }
+    }?;
+    let home = match party {
+        Party::Person(_) => AddressPurpose::Home,
+        Party::Organization { .. } => AddressPurpose::Business,
+    };
+    let contacts = customer.contacts.into_iter().enumerate();
+    let contacts = contacts.filter_map(|(i, contact)| read_contact(id, i, contact, v)).collect();
+    let addresses = customer.addresses.into_iter().enumerate();
+    let addresses = addresses
+        .filter_map(|(i, address)| {
+            read_address(address, home, &format!("addresses[{i}]"), || id.part("address", i), v)
+        })
+        .collect();
+    let attributes = customer.attributes.into_iter().enumerate();
+    let attributes = attributes.filter_map(|(i, attribute)| read_attribute(i, attribute, v)).collect();
+    let receipt_option = match common::ReceiptOption::try_from(customer.receipt_option) {
+        Ok(common::ReceiptOption::Unspecified) => None,
+        Ok(common::ReceiptOption::Print) => Some(ReceiptOption::Print),
+        Ok(common::ReceiptOption::Email) => Some(ReceiptOption::Email),
+        Ok(common::ReceiptOption::Both) => Some(ReceiptOption::Both),
+        Err(_) => {
+            v.add("receipt_option", "is not known");
+            None
+        }
+    };
+    Some(Content {
+        party,
+        customer_group: customer.customer_group,
+        currency: customer.currency,
+        language: customer.language,
+        price_group: customer.price_group,
+        discount_group: customer.discount_group,
+        tax_id: customer.tax_id,
+        credit_limit_minor: customer.credit_limit_minor,
+        blocked: customer.blocked,
+        receipt_option,
+        receipt_email: customer.receipt_email,
+        contacts,
+        addresses,
+        affiliations: customer.affiliations,
+        attributes,
+    })
+}
+
+fn part_id(text: &str, field: &str, derived: impl FnOnce() -> Uuid, v: &mut Violations) -> Option<Uuid> {
+    if text.is_empty() {
+        return Some(derived());
+    }
+    parse_guid(text).map_err(|error| v.add(field, error)).ok()
+}
+
+fn read_contact(id: CustomerId, i: usize, contact: common::Contact, v: &mut Violations) -> Option<Contact> {
+    let kind = match contact.kind() {
+        common::ContactKind::Email => ContactKind::Email,
+        common::ContactKind::Phone => ContactKind::Phone,
+        common::ContactKind::Unspecified => {
+            v.add(format!("contacts[{i}].kind"), "is missing or not known");
+            return None;
+        }
+    };
+    let field = format!("contacts[{i}].contact_id");
+    let id = part_id(&contact.contact_id, &field, || id.part("contact", i), v)?;
+    Some(Contact { id, kind, value: contact.value, primary: contact.primary })
+}
+
+fn read_address(
+    address: common::Address,
+    default_purpose: AddressPurpose,
+    path: &str,
+    derived: impl FnOnce() -> Uuid,
+    v: &mut Violations,
+) -> Option<Address> {
+    let purpose = match common::AddressPurpose::try_from(address.purpose) {
+        Ok(common::AddressPurpose::Unspecified) => default_purpose,
+        Ok(common::AddressPurpose::Home) => AddressPurpose::Home,
+        Ok(common::AddressPurpose::Business) => AddressPurpose::Business,
+        Ok(common::AddressPurpose::Delivery) => AddressPurpose::Delivery,
+        Ok(common::AddressPurpose::Invoice) => AddressPurpose::Invoice,
+        Ok(common::AddressPurpose::Other) => AddressPurpose::Other,
+        Err(_) => {
+            v.add(format!("{path}.purpose"), "is not known");
+            return None;
+        }
+    };
+    let id = part_id(&address.address_id, &format!("{path}.address_id"), derived, v)?;
+    Some(Address {
+        id,
+        purpose,
+        label: address.label,
+        street: address.street,
+        city: address.city,
+        state: address.state,
+        postal_code: address.postal_code,
+        country: address.country,
+        primary: address.primary,
+        deactivated: address.deactivated,
+    })
+}
+
+fn read_attribute(i: usize, attribute: common::Attribute, v: &mut Violations) -> Option<Attribute> {
+    let value = match attribute.value {
+        Some(common::attribute::Value::Text(text)) => AttributeValue::Text(text),
+        Some(common::attribute::Value::Integer(number)) => AttributeValue::Integer(number),
+        Some(common::attribute::Value::Decimal(text)) => AttributeValue::Decimal(text),
+        Some(common::attribute::Value::Boolean(truth)) => AttributeValue::Boolean(truth),
+        None => {
+            v.add(format!("attributes[{i}].value"), "is missing");
+            return None;
+        }
+    };
+    Some(Attribute { name: attribute.name, value })
+}
+
+/// Checks an address that stands alone, for a customer of the given party. `mint` makes an id if it has none.
+///
+/// # Errors
+///
+/// The fields that break a rule; paths begin with `address`.
+pub fn address(
+    party: &Party,
+    address: common::Address,
+    mint: impl FnOnce() -> Uuid,
+) -> Result<Address, Violations> {
+    let home = match party {
+        Party::Person(_) => AddressPurpose::Home,
+        Party::Organization { .. } => AddressPurpose::Business,
+    };
+    let mut v = Violations::default();
+    match read_address(address, home, "address", mint, &mut v) {
+        Some(address) if v.as_slice().is_empty() => address.validate("address").map(|()| address),
+        _ => Err(v),
+    }
+}
+
+/// Checks an update: values and mask. Values of fields that the mask does not name are ignored, so they are
+/// not validated here: validate the content after [`Update::apply`].
+///
+/// # Errors
+///
+/// The fields that break a rule.
+pub fn update(
+    id: CustomerId,
+    mut values: common::Customer,
+    mask: Option<FieldMask>,
+) -> Result<Update, Violations> {
+    let mut v = Violations::default();
+    let mut fields = Vec::new();
+    for path in mask.unwrap_or_default().paths {
+        match Field::from_path(&path) {
+            Some(field) if fields.contains(&field) => {}
+            Some(field) => fields.push(field),
+            None => v.add("update_mask", "names a field that cannot be updated"),
+        }
+    }
+    if fields.is_empty() {
+        v.add("update_mask", "is empty");
+    }
+    if values.party.is_none() && !fields.contains(&Field::Party) {
+        // Any party will do: it does not count.
+        values.party = Some(common::customer::Party::Organization(common::Organization::default()));
+    }
+    values.addresses.clear();
+    match read_content(id, values, &mut v) {
+        Some(values) => v.or(Update { values, fields }),
+        None => Err(v),
+    }
+}
+
+/// Reads a customer that a service stored or headquarters sent. The shape is checked, the rules of entry are
+/// not: what is stored has passed them.
+///
+/// # Errors
+///
+/// The fields that cannot be read.
+pub fn customer(mut customer: common::Customer) -> Result<Customer, Violations> {
+    let mut v = Violations::default();
+    let id = customer.customer_id.parse::<CustomerId>();
+    let id = id.map_err(|error| Violations::one("customer_id", error))?;
+    let account_number = (!customer.account_number.is_empty()).then(|| customer.account_number.clone());
+    let loyalty_cards = std::mem::take(&mut customer.loyalty_cards);
+    let created_at = micros(customer.create_time.as_ref());
+    let Some(content) = read_content(id, customer, &mut v) else { return Err(v) };
+    v.or(Customer { id, account_number, content, loyalty_cards, created_at })
+}
+
+/// Reads an operation that arrived, with the rules of entry: headquarters runs the same validator (rule C2).
+/// An update is checked when it is applied, because only then the whole customer is known.
+///
+/// # Errors
+///
+/// The fields that break a rule.
+pub fn operation(operation: common::Operation) -> Result<Operation, Violations> {
+    let id = operation.customer_id.parse::<CustomerId>();
+    let customer_id = id.map_err(|error| Violations::one("customer_id", error))?;
+    if operation.counter == 0 || i64::try_from(operation.counter).is_err() {
+        return Err(Violations::one("counter", "is not between 1 and 2^63 - 1"));
+    }
+    let change = match operation.change {
+        Some(common::operation::Change::Create(customer)) => {
+            Change::Create(content(customer_id, customer).map_err(|v| v.under("create"))?)
+        }
+        Some(common::operation::Change::Update(change)) => {
+            let values = change.customer.unwrap_or_default();
+            Change::Update(update(customer_id, values, change.update_mask).map_err(|v| v.under("update"))?)
+        }
+        Some(common::operation::Change::SaveAddress(saved)) => {
+            // The purpose was settled where the address was entered; the default is never needed.
+            let party = Party::Person(PersonName::default());
+            let id = parse_guid(&saved.address_id);
+            let id = id.map_err(|error| Violations::one("save_address.address_id", error))?;
+            Change::SaveAddress(address(&party, saved, || id)?)
+        }
+        None => return Err(Violations::one("change", "is missing")),
+    };
+    let logged_at = micros(operation.log_time.as_ref());
+    Ok(Operation { counter: operation.counter, customer_id, logged_at, change })
+}
+
+/// Reads a profile.
+///
+/// # Errors
+///
+/// The fields that break a rule.
+pub fn profile(profile: &common::FunctionalityProfile) -> Result<FunctionalityProfile, Violations> {
+    use std::time::Duration;
+    let range = Duration::from_millis(10)..=Duration::from_secs(600);
+    let timeout = profile.rts_timeout.and_then(|timeout| Duration::try_from(timeout).ok());
+    let Some(rts_timeout) = timeout.filter(|timeout| range.contains(timeout)) else {
+        return Err(Violations::one("profile.rts_timeout", "is not between 10 ms and 10 min"));
+    };
+    Ok(FunctionalityProfile {
+        create_customer_async: profile.create_customer_async,
+        async_fallback: profile.async_fallback,
+        rts_timeout,
+    })
+}
+
+/// Reads a schedule.
+///
+/// # Errors
+///
+/// The fields that break a rule.
+pub fn schedule(schedule: &common::Schedule) -> Result<Schedule, Violations> {
+    use std::time::Duration;
+    let mut v = Violations::default();
+    let job = Job::try_from(schedule.job()).map_err(|()| Violations::one("schedule.job", "is not known"))?;
+    let range = Duration::from_millis(50)..=Duration::from_secs(24 * 3600);
+    let interval = schedule.interval.and_then(|interval| Duration::try_from(interval).ok());
+    let interval = interval.filter(|interval| range.contains(interval)).unwrap_or_else(|| {
+        v.add("schedule.interval", "is not between 50 ms and 24 h");
+        Duration::ZERO
+    });
+    if !(0.0..=1.0).contains(&schedule.jitter) {
+        v.add("schedule.jitter", "is not between 0 and 1");
+    }
+    v.or(Schedule { job, interval, jitter: schedule.jitter, held: schedule.held })
+}
+
+/// Reads a channel's name.
+///
+/// # Errors
+///
+/// The field `channel_id`.
+pub fn channel_id(text: &str) -> Result<ChannelId, Violations> {
+    text.parse().map_err(|error| Violations::one("channel_id", error))
+}
+
+/// Microseconds of a timestamp; 0 if it is absent.
+#[must_use]
+pub fn micros(time: Option<&Timestamp>) -> Micros {
+    let micros = time.map(|t| t.seconds.saturating_mul(1_000_000).saturating_add(i64::from(t.nanos) / 1_000));
+    Micros(micros.unwrap_or_default())
+}
+
+impl From<Micros> for Timestamp {
+    fn from(time: Micros) -> Self {
+        let nanos = i32::try_from(time.0.rem_euclid(1_000_000)).unwrap_or_default() * 1_000;
+        Self { seconds: time.0.div_euclid(1_000_000), nanos }
+    }
+}
+
+impl From<&Content> for common::Customer {
+    /// Only what was entered: the output fields stay empty.
+    fn from(content: &Content) -> Self {
+        let party = match &content.party {
+            Party::Person(name) => common::customer::Party::Person(common::Person {
+                title: name.title.clone(),
+                first_name: name.first_name.clone(),
+                middle_name: name.middle_name.clone(),
+                last_name: name.last_name.clone(),
+            }),
+            Party::Organization { name } => {
+                common::customer::Party::Organization(common::Organization { name: name.clone() })
+            }
+        };
+        let receipt_option = content.receipt_option.map_or(common::ReceiptOption::Unspecified, |o| match o {
+            ReceiptOption::Print => common::ReceiptOption::Print,
+            ReceiptOption::Email => common::ReceiptOption::Email,
+            ReceiptOption::Both => common::ReceiptOption::Both,
+        });
+        Self {
+            party: Some(party),
+            customer_group: content.customer_group.clone(),
+            currency: content.currency.clone(),
+            language: content.language.clone(),
+            price_group: content.price_group.clone(),
+            discount_group: content.discount_group.clone(),
+            tax_id: content.tax_id.clone(),
+            credit_limit_minor: content.credit_limit_minor,
+            blocked: content.blocked,
+            receipt_option: receipt_option.into(),
+            receipt_email: content.receipt_email.clone(),
+            contacts: content.contacts.iter().map(Into::into).collect(),
+            addresses: content.addresses.iter().map(Into::into).collect(),
+            affiliations: content.affiliations.clone(),
+            attributes: content.attributes.iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Customer> for common::Customer {
+    fn from(customer: &Customer) -> Self {
+        let pending = customer.is_pending();
+        let state = if pending { common::SyncState::Pending } else { common::SyncState::Synced };
+        let account = customer.account_number.as_deref();
+        Self {
+            customer_id: customer.id.to_string(),
+            account_number: account.unwrap_or_default().to_owned(),
+            account_display: account.unwrap_or(PENDING_DISPLAY).to_owned(),
+            sync_state: state.into(),
+            etag: customer.etag(),
+            loyalty_cards: customer.loyalty_cards.clone(),
+            create_time: Some(customer.created_at.into()),
+            ..Self::from(&customer.content)
+        }
+    }
+}
+
+impl From<&Contact> for common::Contact {
+    fn from(contact: &Contact) -> Self {
+        let kind = match contact.kind {
+            ContactKind::Email => common::ContactKind::Email,
+            ContactKind::Phone => common::ContactKind::Phone,
+        };
+        Self {
+            contact_id: contact.id.to_string(),
+            kind: kind.into(),
+            value: contact.value.clone(),
+            primary: contact.primary,
+        }
+    }
+}
+
+impl From<&Address> for common::Address {
+    fn from(address: &Address) -> Self {
+        let purpose = match address.purpose {
+            AddressPurpose::Home => common::AddressPurpose::Home,
+            AddressPurpose::Business => common::AddressPurpose::Business,
+            AddressPurpose::Delivery => common::AddressPurpose::Delivery,
+            AddressPurpose::Invoice => common::AddressPurpose::Invoice,
+            AddressPurpose::Other => common::AddressPurpose::Other,
+        };
+        Self {
+            address_id: address.id.to_string(),
+            purpose: purpose.into(),
+            label: address.label.clone(),
+            street: address.street.clone(),
+            city: address.city.clone(),
+            state: address.state.clone(),
+            postal_code: address.postal_code.clone(),
+            country: address.country.clone(),
+            primary: address.primary,
+            deactivated: address.deactivated,
+        }
+    }
+}
+
+impl From<&Attribute> for common::Attribute {
+    fn from(attribute: &Attribute) -> Self {
+        let value = match &attribute.value {
+            AttributeValue::Text(text) => common::attribute::Value::Text(text.clone()),
+            AttributeValue::Integer(number) => common::attribute::Value::Integer(*number),
+            AttributeValue::Decimal(text) => common::attribute::Value::Decimal(text.clone()),
+            AttributeValue::Boolean(truth) => common::attribute::Value::Boolean(*truth),
+        };
+        Self { name: attribute.name.clone(), value: Some(value) }
+    }
+}
+
+impl From<&Update> for common::CustomerUpdate {
+    fn from(update: &Update) -> Self {
+        let paths = update.fields.iter().map(|field| field.path().to_owned()).collect();
+        Self { customer: Some((&update.values).into()), update_mask: Some(FieldMask { paths }) }
+    }
+}
+
+impl From<&Operation> for common::Operation {
+    fn from(operation: &Operation) -> Self {
+        let change = match &operation.change {
+            Change::Create(content) => common::operation::Change::Create(content.into()),
+            Change::Update(update) => common::operation::Change::Update(update.into()),
+            Change::SaveAddress(address) => common::operation::Change::SaveAddress(address.into()),
+        };
+        Self {
+            counter: operation.counter,
+            customer_id: operation.customer_id.to_string(),
+            log_time: Some(operation.logged_at.into()),
+            change: Some(change),
+        }
+    }
+}
+
+impl From<FunctionalityProfile> for common::FunctionalityProfile {
+    fn from(profile: FunctionalityProfile) -> Self {
+        Self {
+            create_customer_async: profile.create_customer_async,
+            async_fallback: profile.async_fallback,
+            rts_timeout: prost_types::Duration::try_from(profile.rts_timeout).ok(),
+        }
+    }
+}
+
+impl From<Schedule> for common::Schedule {
+    fn from(schedule: Schedule) -> Self {
+        Self {
+            job: common::Job::from(schedule.job).into(),
+            interval: prost_types::Duration::try_from(schedule.interval).ok(),
+            jitter: schedule.jitter,
+            held: schedule.held,
+        }
+    }
+}
+
+impl From<Job> for common::Job {
+    fn from(job: Job) -> Self {
+        match job {
+            Job::Upload => Self::Upload,
+            Job::CustomerSync => Self::CustomerSync,
+            Job::Customers1010 => Self::Customers1010,
+            Job::ChannelConfiguration1070 => Self::ChannelConfiguration1070,
+            Job::GlobalConfiguration1110 => Self::GlobalConfiguration1110,
+        }
+    }
+}
+
+impl TryFrom<common::Job> for Job {
+    type Error = ();
+
+    fn try_from(job: common::Job) -> Result<Self, ()> {
+        match job {
+            common::Job::Unspecified => Err(()),
+            common::Job::Upload => Ok(Self::Upload),
+            common::Job::CustomerSync => Ok(Self::CustomerSync),
+            common::Job::Customers1010 => Ok(Self::Customers1010),
+            common::Job::ChannelConfiguration1070 => Ok(Self::ChannelConfiguration1070),
+            common::Job::GlobalConfiguration1110 => Ok(Self::GlobalConfiguration1110),
+        }
+    }
+}
+
+impl OperationTable {
+    /// The table a caller asked for; `None` is all of them.
+    #[must_use]
+    pub fn from_pb(table: pb::common::OperationTable) -> Option<Self> {
+        match table {
+            common::OperationTable::Unspecified => None,
+            common::OperationTable::Customer => Some(Self::Customer),
+            common::OperationTable::Address => Some(Self::Address),
+            common::OperationTable::Contact => Some(Self::Contact),
+            common::OperationTable::Affiliation => Some(Self::Affiliation),
+            common::OperationTable::Attribute => Some(Self::Attribute),
+        }
+    }
+}
+
+macro_rules! criterion {
+    ($($module:ident),*) => {$(
+        impl TryFrom<Option<pb::$module::search_customers_request::Criterion>> for crate::Criterion {
+            type Error = Violations;
+
+            fn try_from(
+                criterion: Option<pb::$module::search_customers_request::Criterion>,
+            ) -> Result<Self, Violations> {
+                use pb::$module::search_customers_request::Criterion as Wire;
+                match criterion {
+                    Some(Wire::Name(text)) => Self::name(&text),
+                    Some(Wire::Email(text)) => Self::email(&text),
+                    Some(Wire::Phone(text)) => Self::phone(&text),
+                    Some(Wire::AccountNumber(text)) => Self::account(&text),
+                    Some(Wire::LoyaltyCard(text)) => Self::card(&text),
+                    None => Err(Violations::one("criterion", "is missing")),
+                }
+            }
+        }
+    )*};
+}
+
+criterion!(channel, hq);
+
+#[cfg(test)]
+mod tests;

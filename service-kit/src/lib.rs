@@ -1,0 +1,1 @@
+//! Mechanics without meaning.

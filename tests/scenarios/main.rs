@@ -1,0 +1,3 @@
+//! Scenarios.
+#[test]
+fn placeholder() {}
