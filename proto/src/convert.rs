@@ -224,37 +224,38 @@ pub fn customer(mut customer: common::Customer) -> Result<Customer, Violations> 
     v.or(Customer { id, account_number, content, loyalty_cards, created_at })
 }
 
-/// Reads an operation that arrived, with the rules of entry: headquarters runs the same validator (rule C2).
-/// An update is checked when it is applied, because only then the whole customer is known.
+/// Reads an operation that was logged or uploaded. The shape is checked; [`Operation::validate`] checks the
+/// rules of entry.
 ///
 /// # Errors
 ///
-/// The fields that break a rule.
+/// The fields that cannot be read.
 pub fn operation(operation: common::Operation) -> Result<Operation, Violations> {
     let id = operation.customer_id.parse::<CustomerId>();
     let customer_id = id.map_err(|error| Violations::one("customer_id", error))?;
     if operation.counter == 0 || i64::try_from(operation.counter).is_err() {
         return Err(Violations::one("counter", "is not between 1 and 2^63 - 1"));
     }
+    let mut v = Violations::default();
     let change = match operation.change {
         Some(common::operation::Change::Create(customer)) => {
-            Change::Create(content(customer_id, customer).map_err(|v| v.under("create"))?)
+            read_content(customer_id, customer, &mut v).map(Change::Create)
         }
         Some(common::operation::Change::Update(change)) => {
             let values = change.customer.unwrap_or_default();
-            Change::Update(update(customer_id, values, change.update_mask).map_err(|v| v.under("update"))?)
+            Some(Change::Update(update(customer_id, values, change.update_mask)?))
         }
         Some(common::operation::Change::SaveAddress(saved)) => {
-            // The purpose was settled where the address was entered; the default is never needed.
-            let party = Party::Person(PersonName::default());
             let id = parse_guid(&saved.address_id);
             let id = id.map_err(|error| Violations::one("save_address.address_id", error))?;
-            Change::SaveAddress(address(&party, saved, || id)?)
+            // The purpose was settled where the address was entered; the default is for those that say none.
+            read_address(saved, AddressPurpose::Home, "save_address", || id, &mut v).map(Change::SaveAddress)
         }
         None => return Err(Violations::one("change", "is missing")),
     };
+    let Some(change) = change else { return Err(v) };
     let logged_at = micros(operation.log_time.as_ref());
-    Ok(Operation { counter: operation.counter, customer_id, logged_at, change })
+    v.or(Operation { counter: operation.counter, customer_id, logged_at, change })
 }
 
 /// Reads a profile.

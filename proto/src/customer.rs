@@ -108,7 +108,8 @@ impl Content {
         match &self.party {
             Party::Person(name) => {
                 let parts = [&name.title, &name.first_name, &name.middle_name, &name.last_name];
-                let parts: Vec<&str> = parts.into_iter().map(|s| s.trim()).filter(|s| !s.is_empty()).collect();
+                let parts: Vec<&str> =
+                    parts.into_iter().map(|s| s.trim()).filter(|s| !s.is_empty()).collect();
                 parts.join(" ")
             }
             Party::Organization { name } => name.trim().to_owned(),

@@ -1,40 +1,25 @@
-//! Feature flags (rules E0 to E3, F1).
+//! Feature flags (rule E2).
 
 use std::fmt;
-
-use serde::{Deserialize, Serialize};
 
 use crate::pb;
 
 /// A feature flag, made at headquarters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feature {
-    /// Performance improvements for customer orders and transactions: a prerequisite only.
-    E0,
-    /// Addresses are saved without a call to headquarters.
-    E1,
     /// An async create keeps title, affiliations, secondary contacts and attributes.
     E2,
-    /// Edits are logged as operations.
-    E3,
 }
 
 impl Feature {
     /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::E0, Self::E1, Self::E2, Self::E3];
+    pub const ALL: [Self; 1] = [Self::E2];
 
-    /// The flags that must be on before this one can be (rule F1).
-    #[must_use]
-    pub fn needs(self) -> &'static [Self] {
+    /// Its bit in stored sets.
+    fn bit(self) -> i64 {
         match self {
-            Self::E3 => &[Self::E0, Self::E1, Self::E2],
-            Self::E0 | Self::E1 | Self::E2 => &[],
+            Self::E2 => 1 << 2,
         }
-    }
-
-    /// Its number in stored sets.
-    fn bit(self) -> u8 {
-        1 << self as u8
     }
 }
 
@@ -55,10 +40,7 @@ impl TryFrom<pb::common::Feature> for Feature {
     fn try_from(feature: pb::common::Feature) -> Result<Self, UnknownFeature> {
         match feature {
             pb::common::Feature::Unspecified => Err(UnknownFeature),
-            pb::common::Feature::OrderPerformance => Ok(Self::E0),
-            pb::common::Feature::AsyncAddress => Ok(Self::E1),
             pb::common::Feature::EnhancedAsyncCreate => Ok(Self::E2),
-            pb::common::Feature::AsyncEdit => Ok(Self::E3),
         }
     }
 }
@@ -66,17 +48,14 @@ impl TryFrom<pb::common::Feature> for Feature {
 impl From<Feature> for pb::common::Feature {
     fn from(feature: Feature) -> Self {
         match feature {
-            Feature::E0 => Self::OrderPerformance,
-            Feature::E1 => Self::AsyncAddress,
             Feature::E2 => Self::EnhancedAsyncCreate,
-            Feature::E3 => Self::AsyncEdit,
         }
     }
 }
 
 /// The set of flags that are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Features(u8);
+pub struct Features(i64);
 
 impl Features {
     /// Whether a flag is on.
@@ -85,21 +64,10 @@ impl Features {
         self.0 & feature.bit() != 0
     }
 
-    /// The same set with one flag switched, without regard to what it needs.
+    /// The same set with one flag switched.
     #[must_use]
     pub fn with(self, feature: Feature, enabled: bool) -> Self {
         if enabled { Self(self.0 | feature.bit()) } else { Self(self.0 & !feature.bit()) }
-    }
-
-    /// The flags that stand in the way of switching one (rule F1): those it needs that are off, or, when
-    /// switching off, those that are on and need it.
-    #[must_use]
-    pub fn blockers(self, feature: Feature, enabled: bool) -> Vec<Feature> {
-        if enabled {
-            feature.needs().iter().copied().filter(|need| !self.has(*need)).collect()
-        } else {
-            self.iter().filter(|other| other.needs().contains(&feature)).collect()
-        }
     }
 
     /// The flags that are on.
@@ -110,13 +78,13 @@ impl Features {
     /// For storing; [`Features::from_bits`] reads it back.
     #[must_use]
     pub fn bits(self) -> i64 {
-        self.0.into()
+        self.0
     }
 
     /// From storage. Bits that this version does not know are left out.
     #[must_use]
     pub fn from_bits(bits: i64) -> Self {
-        Feature::ALL.into_iter().filter(|f| bits & i64::from(f.bit()) != 0).collect()
+        Feature::ALL.into_iter().filter(|feature| bits & feature.bit() != 0).collect()
     }
 }
 
@@ -131,12 +99,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f1_e3_needs_the_others_and_holds_them() {
-        let none = Features::default();
-        assert_eq!(none.blockers(Feature::E3, true), [Feature::E0, Feature::E1, Feature::E2]);
+    fn sets_are_stored_and_read_back() {
         let all: Features = Feature::ALL.into_iter().collect();
-        assert_eq!(all.blockers(Feature::E1, false), [Feature::E3]);
-        assert!(all.blockers(Feature::E3, false).is_empty());
-        assert_eq!(Features::from_bits(all.bits() | 0x40), all);
+        assert_eq!(Features::from_bits(all.bits() | 0x4000), all);
+        assert!(!all.with(Feature::E2, false).has(Feature::E2));
     }
 }

@@ -13,8 +13,8 @@ pub mod search;
 mod validate;
 
 pub use customer::{
-    Address, AddressPurpose, Attribute, AttributeValue, Contact, ContactKind, Content, Customer, Party,
-    PersonName, ReceiptOption, PENDING_DISPLAY,
+    Address, AddressPurpose, Attribute, AttributeValue, Contact, ContactKind, Content, Customer,
+    PENDING_DISPLAY, Party, PersonName, ReceiptOption,
 };
 pub use feature::{Feature, Features, UnknownFeature};
 pub use id::{ChannelId, CustomerId, CustomerRef, IdError, Micros};

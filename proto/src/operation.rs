@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Content, CustomerId, Micros};
+use crate::{Address, Content, CustomerId, Micros, Violations};
 
 /// One create, update, or save of a part of a customer, as a channel logged it. Never changed once logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,22 @@ pub struct Operation {
     pub logged_at: Micros,
     /// What changed.
     pub change: Change,
+}
+
+impl Operation {
+    /// Checks the rules of entry: headquarters runs the same validator as the channel (rule C2). The values
+    /// of an update are checked when it is applied, because only then the whole customer is known.
+    ///
+    /// # Errors
+    ///
+    /// The fields that break a rule.
+    pub fn validate(&self) -> Result<(), Violations> {
+        match &self.change {
+            Change::Create(content) => content.validate(),
+            Change::Update(_) => Ok(()),
+            Change::SaveAddress(address) => address.validate("save_address"),
+        }
+    }
 }
 
 /// What an operation changes.
@@ -162,7 +178,10 @@ impl OperationTable {
             (Self::Contact, Change::Update(update)) => update.fields.contains(&Field::Contacts),
             (Self::Affiliation, Change::Update(update)) => update.fields.contains(&Field::Affiliations),
             (Self::Attribute, Change::Update(update)) => update.fields.contains(&Field::Attributes),
-            (Self::Customer | Self::Contact | Self::Affiliation | Self::Attribute, Change::SaveAddress(_))
+            (
+                Self::Customer | Self::Contact | Self::Affiliation | Self::Attribute,
+                Change::SaveAddress(_),
+            )
             | (Self::Address, Change::Update(_)) => false,
         }
     }

@@ -160,7 +160,11 @@ impl PageToken {
             return Ok(None);
         }
         let token: Self = token.parse()?;
-        if token.query == Self::new(query, token.after).query { Ok(Some(token.after)) } else { Err(BadPageToken) }
+        if token.query == Self::new(query, token.after).query {
+            Ok(Some(token.after))
+        } else {
+            Err(BadPageToken)
+        }
     }
 
     /// The same for a query ordered by number.

@@ -1,1 +1,25 @@
-//! Mechanics without meaning.
+//! Mechanics without meaning: nothing in here knows what a customer is.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`clock`] | the only place that reads clocks and draws ids |
+//! | [`config`] | listen addresses, exit codes, signals |
+//! | [`database`] | opens SQLite and PostgreSQL, migrates, classifies errors |
+//! | [`deadline`] | reads a caller's deadline, enforces it, hands on what remains |
+//! | [`group`] | group commit: many waiting callers, one transaction |
+//! | [`problem`] | gRPC statuses with the standard error details |
+//! | [`retry`] | bounded, jittered retries and pauses |
+//! | [`serve`] | a listener with health, reflection, metrics, deadlines and a bounded drain |
+//! | [`telemetry`] | logs and Prometheus metrics |
+
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod deadline;
+pub mod group;
+pub mod problem;
+pub mod retry;
+pub mod serve;
+pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

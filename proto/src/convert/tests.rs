@@ -58,13 +58,19 @@ fn c2_every_rule_names_its_field() {
     let nobody = common::Customer::default();
     assert_eq!(fields(content(id(), nobody)), ["party"]);
     let cases: Vec<(&str, Box<dyn Fn(&mut common::Customer)>)> = vec![
-        ("person.first_name", Box::new(|c| {
-            c.party = Some(common::customer::Party::Person(common::Person::default()));
-        })),
-        ("organization.name", Box::new(|c| {
-            let name = " ".into();
-            c.party = Some(common::customer::Party::Organization(common::Organization { name }));
-        })),
+        (
+            "person.first_name",
+            Box::new(|c| {
+                c.party = Some(common::customer::Party::Person(common::Person::default()));
+            }),
+        ),
+        (
+            "organization.name",
+            Box::new(|c| {
+                let name = " ".into();
+                c.party = Some(common::customer::Party::Organization(common::Organization { name }));
+            }),
+        ),
         ("customer_group", Box::new(|c| c.customer_group = "x".repeat(21))),
         ("customer_group", Box::new(|c| c.customer_group = "a\0b".into())),
         ("currency", Box::new(|c| c.currency = "eur".into())),
@@ -79,14 +85,19 @@ fn c2_every_rule_names_its_field() {
         ("addresses[0]", Box::new(|c| c.addresses[0] = common::Address::default())),
         ("addresses[0].country", Box::new(|c| c.addresses[0].country = "Germany".into())),
         ("affiliations[0]", Box::new(|c| c.affiliations.push(String::new()))),
-        ("attributes[0].value", Box::new(|c| c.attributes.push(common::Attribute {
-            name: "size".into(),
-            value: None,
-        }))),
-        ("attributes[0].decimal", Box::new(|c| c.attributes.push(common::Attribute {
-            name: "size".into(),
-            value: Some(common::attribute::Value::Decimal("1e9".into())),
-        }))),
+        (
+            "attributes[0].value",
+            Box::new(|c| c.attributes.push(common::Attribute { name: "size".into(), value: None })),
+        ),
+        (
+            "attributes[0].decimal",
+            Box::new(|c| {
+                c.attributes.push(common::Attribute {
+                    name: "size".into(),
+                    value: Some(common::attribute::Value::Decimal("1e9".into())),
+                })
+            }),
+        ),
     ];
     for (field, spoil) in cases {
         let mut customer = person();

@@ -1,0 +1,277 @@
+//! Opens the two databases. Which one is said by the URL's scheme, once, in `main`.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    Connection as _, PgPool, SqlSafeStr as _, SqlitePool,
+    migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// The first SQLite without the corruption bug at the reset of a write-ahead log.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+/// How long a statement waits for a lock before it is `SQLITE_BUSY`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Memory-mapped part of a SQLite file, and its page cache, in bytes and KiB.
+const MMAP_BYTES: &str = "1073741824";
+const CACHE_KIB: &str = "-65536";
+
+/// Where a service keeps its data: `sqlite:PATH` (or a plain path) or `postgres://…`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL URL.
+    Postgres(String),
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            text.parse::<PgConnectOptions>().map_err(|error| error.to_string())?;
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        let path = match text.split_once(':') {
+            Some(("sqlite", path)) => path.strip_prefix("//").unwrap_or(path),
+            Some((scheme, rest)) if rest.starts_with("//") => {
+                return Err(format!("{scheme}: is not supported; use sqlite:PATH or postgres://…"));
+            }
+            _ => text,
+        };
+        if path.is_empty() { Err("no file is named".to_owned()) } else { Ok(Self::Sqlite(path.into())) }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(_) => f.write_str("postgres://…"),
+        }
+    }
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The path is a directory.
+    #[error("{0} is a directory, not a database file")]
+    Directory(PathBuf),
+    /// The folder of the file cannot be made.
+    #[error("cannot make the folder of {path}")]
+    Folder {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The SQLite library has a known corruption bug.
+    #[error("SQLite {0} is older than 3.51.3, which can corrupt a database; it is not used")]
+    OldSqlite(String),
+    /// The database refused.
+    #[error("cannot open {database}")]
+    Driver {
+        /// The database, without its password.
+        database: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("cannot bring the tables of {database} up to date")]
+    Migrate {
+        /// The database, without its password.
+        database: String,
+        /// Why.
+        source: MigrateError,
+    },
+}
+
+/// What a commit of a SQLite file promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut cannot undo it (`synchronous=FULL`).
+    PowerCut,
+    /// A crash of the process cannot undo it; a power cut may undo the newest commits, whole and in order
+    /// (`synchronous=NORMAL`). For what can be built again.
+    Crash,
+}
+
+/// A SQLite file: one writer, several readers.
+#[derive(Clone)]
+pub struct Sqlite {
+    /// The only connection that writes. Begin with [`BEGIN_IMMEDIATE`].
+    pub writer: SqlitePool,
+    /// Connections that only read.
+    pub readers: SqlitePool,
+}
+
+/// How every writing transaction on SQLite begins: a deferred one fails under contention whatever the busy
+/// timeout.
+pub const BEGIN_IMMEDIATE: &str = "BEGIN IMMEDIATE";
+
+/// One step of a schema: its number, its name, its SQL.
+pub type Step = (i64, &'static str, &'static str);
+
+/// Opens a SQLite file, makes it if it is missing, and brings its tables up to date.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) -> Result<Sqlite, OpenError> {
+    if path.is_dir() {
+        return Err(OpenError::Directory(path.to_owned()));
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
+    }
+    let database = path.display().to_string();
+    let driver = |source| OpenError::Driver { database: database.clone(), source };
+    let synchronous = match durability {
+        Durability::PowerCut => SqliteSynchronous::Full,
+        Durability::Crash => SqliteSynchronous::Normal,
+    };
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .pragma("mmap_size", MMAP_BYTES)
+        .pragma("cache_size", CACHE_KIB);
+    let pool = |connections| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .max_lifetime(None)
+            .idle_timeout(None)
+    };
+    let writer = pool(1).connect_with(options.clone()).await.map_err(driver)?;
+    let version: String =
+        sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await.map_err(driver)?;
+    if parse_version(&version) < OLDEST_SQLITE {
+        return Err(OpenError::OldSqlite(version));
+    }
+    let mut connection = writer.acquire().await.map_err(driver)?;
+    migrate(&mut *connection, steps)
+        .await
+        .map_err(|source| OpenError::Migrate { database: database.clone(), source })?;
+    drop(connection);
+    let readers = pool(4).connect_lazy_with(options.pragma("query_only", "on"));
+    Ok(Sqlite { writer, readers })
+}
+
+/// Connects to PostgreSQL and brings the tables up to date. Every connection commits with
+/// `synchronous_commit=on`, so that it waits for the synchronous standby where there is one (rule M8).
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub async fn open_postgres(url: &str, connections: u32, steps: &[Step]) -> Result<PgPool, OpenError> {
+    let database = "the PostgreSQL database".to_owned();
+    let driver = |source| OpenError::Driver { database: database.clone(), source };
+    let options: PgConnectOptions = url.parse().map_err(driver)?;
+    let options = options.options([("synchronous_commit", "on")]);
+    // Migrations run on a connection of their own: they need no pool and leave no state behind.
+    let mut connection = sqlx::PgConnection::connect_with(&options).await.map_err(driver)?;
+    migrate(&mut connection, steps)
+        .await
+        .map_err(|source| OpenError::Migrate { database: database.clone(), source })?;
+    connection.close().await.map_err(driver)?;
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await
+        .map_err(driver)
+}
+
+/// Applies the steps that a database does not have yet. Without an advisory lock, which would bind the
+/// session: a step that two instances run at once fails in one of them, which then starts again.
+async fn migrate<C>(connection: &mut C, steps: &[Step]) -> Result<(), MigrateError>
+where
+    C: Migrate + Send,
+{
+    let steps = steps.iter().map(|(version, name, sql)| {
+        let sql = sqlx::AssertSqlSafe(*sql).into_sql_str();
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
+    });
+    let mut migrator = Migrator::with_migrations(steps.collect());
+    migrator.set_locking(false);
+    migrator.run_direct(None, connection, false).await
+}
+
+fn parse_version(text: &str) -> (u32, u32, u32) {
+    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+/// Whether the same transaction may succeed if it is tried again: serialization failure, deadlock, a lock
+/// that was not to be had, or SQLite busy.
+#[must_use]
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    // PostgreSQL: SQLSTATE; SQLite: primary (5, 6) or extended (517, 262, …) result codes.
+    match error.code().as_deref() {
+        Some("40001" | "40P01" | "55P03") => true,
+        Some(code) => code.parse::<u32>().is_ok_and(|code| code < 4096 && matches!(code & 0xff, 5 | 6)),
+        None => false,
+    }
+}
+
+/// Whether the database cannot be reached at the moment, so that nothing is known about its content.
+#[must_use]
+pub fn is_unreachable(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: &[Step] = &[(1, "start", "create table t (id integer primary key)")];
+
+    #[test]
+    fn urls_name_their_database() {
+        assert_eq!("sqlite:a.db".parse(), Ok(DatabaseUrl::Sqlite("a.db".into())));
+        assert_eq!("sqlite:///x/a.db".parse(), Ok(DatabaseUrl::Sqlite("/x/a.db".into())));
+        assert_eq!("a.db".parse(), Ok(DatabaseUrl::Sqlite("a.db".into())));
+        assert!("mysql://x".parse::<DatabaseUrl>().is_err());
+        assert!("sqlite:".parse::<DatabaseUrl>().is_err());
+        let url: DatabaseUrl = "postgres://me:secret@host/db".parse().unwrap();
+        assert!(!format!("{url:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_made_migrated_once_and_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/store.db");
+        for _ in 0..2 {
+            let database = open_sqlite(&path, Durability::PowerCut, STEPS).await.unwrap();
+            let full: i64 =
+                sqlx::query_scalar("pragma synchronous").fetch_one(&database.writer).await.unwrap();
+            assert_eq!(full, 2, "synchronous=FULL (rule M8)");
+            sqlx::query("insert into t default values").execute(&database.writer).await.unwrap();
+            let write = sqlx::query("insert into t default values").execute(&database.readers).await;
+            assert!(write.is_err(), "readers only read");
+        }
+        let folder_as_file = open_sqlite(folder.path(), Durability::PowerCut, STEPS).await;
+        assert!(matches!(folder_as_file, Err(OpenError::Directory(_))));
+    }
+}

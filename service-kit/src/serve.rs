@@ -1,0 +1,91 @@
+//! One way to serve: gRPC with health, reflection, metrics and deadlines, on a listener that somebody else
+//! has bound, until a token is cancelled and the last call has ended or the drain has taken too long.
+
+use std::{future::IntoFuture as _, sync::Arc, time::Duration};
+
+use axum::{Router, middleware::from_fn_with_state, routing::get, serve::ListenerExt as _};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tracing::{debug, warn};
+
+use crate::{clock::Clock, deadline, telemetry};
+
+/// How long calls may go on after the token was cancelled.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// What to serve.
+pub struct Server {
+    /// The services.
+    pub routes: Routes,
+    /// Their full names, for the health service.
+    pub names: &'static [&'static str],
+    /// The encoded descriptors, for reflection.
+    pub descriptors: &'static [u8],
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why serving ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptors cannot be read.
+    #[error("the descriptors for reflection cannot be read")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The listener failed.
+    #[error("the listener failed")]
+    Listener(#[from] std::io::Error),
+}
+
+impl Server {
+    /// Serves until `shutdown` is cancelled, then lets calls end for at most [`DRAIN`]. Streams have to end by
+    /// themselves when the token is cancelled; what is still open after the drain is cut.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`].
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for name in self.names {
+            health.set_service_status(*name, ServingStatus::Serving).await;
+        }
+        let reflect = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(self.descriptors)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let routes = self
+            .routes
+            .add_service(health_service)
+            .add_service(reflect().build_v1()?)
+            .add_service(reflect().build_v1alpha()?);
+        let prometheus = telemetry::prometheus();
+        let router: Router = routes
+            .prepare()
+            .into_axum_router()
+            .route("/metrics", get(move || async { prometheus.render() }))
+            .layer(from_fn_with_state(Arc::clone(&self.clock), deadline::enforce))
+            .layer(from_fn_with_state(self.clock, telemetry::count));
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                debug!(%error, "cannot set TCP_NODELAY");
+            }
+        });
+
+        let stop = shutdown.clone();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+            stop.cancelled().await;
+            for name in self.names {
+                health.set_service_status(*name, ServingStatus::NotServing).await;
+            }
+        });
+        tokio::select! {
+            result = serving.into_future() => result.map_err(Into::into),
+            () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {
+                warn!("calls were still open at the end of the drain; they are cut");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A throw-away PostgreSQL for tests: one server for the process, one database for each test.
+
+#![allow(clippy::expect_used, reason = "this is test code")]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tempfile::TempDir;
+
+use crate::database::DatabaseUrl;
+
+/// A PostgreSQL server that ends with this process.
+struct Server {
+    url: String,
+    /// Its data; removed by the shell that watches over the server.
+    _folder: TempDir,
+}
+
+/// The URL of a new, empty database on this process's own server.
+///
+/// `None` if the machine has no PostgreSQL; the test is then reported as skipped, by name.
+///
+/// # Panics
+///
+/// With `CI=true` a missing PostgreSQL is a failure, and so is one that does not start.
+pub async fn postgres(test: &str) -> Option<DatabaseUrl> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    static DATABASES: AtomicU32 = AtomicU32::new(0);
+    let Some(server) = SERVER.get_or_init(start) else {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "{test}: no PostgreSQL binaries on this machine"
+        );
+        eprintln!("skipped: {test} (no PostgreSQL binaries found; install postgresql)");
+        return None;
+    };
+    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    let mut connection = PgConnection::connect(&server.url).await.expect("the test server answers");
+    let create = sqlx::AssertSqlSafe(format!("create database {name}"));
+    connection.execute(create).await.expect("a new database");
+    Some(DatabaseUrl::Postgres(server.url.replace("/postgres?", &format!("/{name}?"))))
+}
+
+/// The folder with `initdb` and `postgres`: on the path, or where Debian keeps them.
+fn binaries() -> Option<PathBuf> {
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.extend(std::env::split_paths(&on_path));
+    folders.into_iter().find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+}
+
+fn start() -> Option<Server> {
+    let binaries = binaries()?;
+    let folder = tempfile::Builder::new().prefix("tillsync-pg-").tempdir().expect("a temporary folder");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its number").port();
+    drop(listener);
+    let mut shell = Command::new("sh");
+    // PostgreSQL refuses to run as root; Debian's package makes the user postgres.
+    let as_user = if is_root() {
+        own(folder.path());
+        "runuser -u postgres --"
+    } else {
+        ""
+    };
+    // The shell ends the server when its standard input closes, which it does however this process ends.
+    let script = format!(
+        "set -e; cd '{data}'; {as_user} '{bin}/initdb' -D '{data}/db' -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >initdb.log 2>&1; \
+         {as_user} '{bin}/postgres' -D '{data}/db' -p {port} -c listen_addresses=127.0.0.1 -c fsync=off \
+         -c unix_socket_directories= -c max_connections=200 -c log_min_messages=fatal >server.log 2>&1 & pid=$!; \
+         until '{bin}/pg_isready' -q -h 127.0.0.1 -p {port}; do kill -0 $pid || exit 1; sleep 0.05; done; \
+         echo ready; cat >/dev/null; kill -INT $pid; wait $pid || true; rm -rf '{data}'",
+        data = folder.path().display(),
+        bin = binaries.display(),
+    );
+    let mut child =
+        shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("sh says ready");
+    assert_eq!(line.trim(), "ready", "PostgreSQL did not start; see {}", folder.path().display());
+    // The child is watched by its standard input, which stays open as long as this process lives.
+    std::mem::forget(child);
+    Some(Server {
+        url: format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"),
+        _folder: folder,
+    })
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+fn own(folder: &Path) {
+    let done = Command::new("chown").arg("postgres").arg(folder).status();
+    assert!(done.is_ok_and(|status| status.success()), "PostgreSQL needs the user postgres when run as root");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_test_gets_a_database_of_its_own() {
+        let (Some(DatabaseUrl::Postgres(one)), Some(DatabaseUrl::Postgres(other))) =
+            (postgres("own database").await, postgres("own database").await)
+        else {
+            return;
+        };
+        assert_ne!(one, other);
+        let mut connection = PgConnection::connect(&one).await.unwrap();
+        connection.execute("create table t (id int)").await.unwrap();
+        let mut connection = PgConnection::connect(&other).await.unwrap();
+        connection.execute("create table t (id int)").await.unwrap();
+    }
+}
