@@ -504,7 +504,7 @@ impl TryFrom<common::Job> for Job {
 impl OperationTable {
     /// The table a caller asked for; `None` is all of them.
     #[must_use]
-    pub fn from_pb(table: pb::common::OperationTable) -> Option<Self> {
+    pub fn from_pb(table: common::OperationTable) -> Option<Self> {
         match table {
             common::OperationTable::Unspecified => None,
             common::OperationTable::Customer => Some(Self::Customer),

@@ -41,7 +41,7 @@ pub fn reason_name(reason: Reason) -> &'static str {
 }
 
 /// Generated from `proto/tillsync`.
-#[allow(missing_docs, clippy::all, unused_qualifications)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
 pub mod pb {
     /// `tillsync.common.v1`
     pub mod common {

@@ -57,7 +57,8 @@ fn m9_the_same_request_has_the_same_fingerprint() {
 fn c2_every_rule_names_its_field() {
     let nobody = common::Customer::default();
     assert_eq!(fields(content(id(), nobody)), ["party"]);
-    let cases: Vec<(&str, Box<dyn Fn(&mut common::Customer)>)> = vec![
+    type Spoil = Box<dyn Fn(&mut common::Customer)>;
+    let cases: Vec<(&str, Spoil)> = vec![
         (
             "person.first_name",
             Box::new(|c| {
