@@ -15,18 +15,20 @@ import time
 import uuid
 
 import grpc
+import grpc_tools
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from grpc_tools import protoc
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
+WELL_KNOWN = pathlib.Path(grpc_tools.__file__).parent / "_proto"
 
 
 def stubs():
     """Compiles the contract into a temporary folder and imports it."""
     out = tempfile.mkdtemp(prefix="tillsync-stubs-")
     files = sorted(str(path.relative_to(PROTO)) for path in PROTO.glob("tillsync/*/v1/*.proto"))
-    if protoc.main(["protoc", f"-I{PROTO}", f"--python_out={out}", f"--grpc_python_out={out}", *files]) != 0:
+    if protoc.main(["protoc", f"-I{PROTO}", f"-I{WELL_KNOWN}", f"--python_out={out}", f"--grpc_python_out={out}", *files]) != 0:
         sys.exit("the contract does not compile")
     sys.path.insert(0, out)
     modules = ("common.v1.customer", "common.v1.exchange", "channel.v1.customer_service", "hq.v1.admin_service")
