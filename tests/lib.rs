@@ -1,1 +1,1 @@
-//! Helpers of the scenarios.
+//! Nothing: the scenarios are in `scenarios/`, in one test binary.

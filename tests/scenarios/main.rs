@@ -1,3 +1,3 @@
-//! Scenarios.
-#[test]
-fn placeholder() {}
+//! Scenarios over real servers, processes that are killed, and checks of ARCHITECTURE.md.
+
+mod architecture;

@@ -1,4 +1,10 @@
+use prost_types::FieldMask;
+
 use super::*;
+use crate::{
+    AddressPurpose, Change, Content, Customer, CustomerId, Field, Micros, Operation, Update, Violations,
+    pb::common,
+};
 
 fn id() -> CustomerId {
     "0190b6c5-7e2b-7c3a-9d6e-3f1f0a4b5c6d".parse().unwrap()

@@ -1,0 +1,147 @@
+//! From the domain to protobuf: customers and operations.
+
+use prost_types::{FieldMask, Timestamp};
+
+use crate::{
+    Address, AddressPurpose, Attribute, AttributeValue, Change, Contact, ContactKind, Content, Customer,
+    Micros, Operation, PENDING_DISPLAY, Party, ReceiptOption, Update, pb::common,
+};
+
+impl From<Micros> for Timestamp {
+    fn from(time: Micros) -> Self {
+        let nanos = i32::try_from(time.0.rem_euclid(1_000_000)).unwrap_or_default() * 1_000;
+        Self { seconds: time.0.div_euclid(1_000_000), nanos }
+    }
+}
+
+impl From<&Content> for common::Customer {
+    /// Only what was entered: the output fields stay empty.
+    fn from(content: &Content) -> Self {
+        let party = match &content.party {
+            Party::Person(name) => common::customer::Party::Person(common::Person {
+                title: name.title.clone(),
+                first_name: name.first_name.clone(),
+                middle_name: name.middle_name.clone(),
+                last_name: name.last_name.clone(),
+            }),
+            Party::Organization { name } => {
+                common::customer::Party::Organization(common::Organization { name: name.clone() })
+            }
+        };
+        let receipt_option = content.receipt_option.map_or(common::ReceiptOption::Unspecified, |o| match o {
+            ReceiptOption::Print => common::ReceiptOption::Print,
+            ReceiptOption::Email => common::ReceiptOption::Email,
+            ReceiptOption::Both => common::ReceiptOption::Both,
+        });
+        Self {
+            party: Some(party),
+            customer_group: content.customer_group.clone(),
+            currency: content.currency.clone(),
+            language: content.language.clone(),
+            price_group: content.price_group.clone(),
+            discount_group: content.discount_group.clone(),
+            tax_id: content.tax_id.clone(),
+            credit_limit_minor: content.credit_limit_minor,
+            blocked: content.blocked,
+            receipt_option: receipt_option.into(),
+            receipt_email: content.receipt_email.clone(),
+            contacts: content.contacts.iter().map(Into::into).collect(),
+            addresses: content.addresses.iter().map(Into::into).collect(),
+            affiliations: content.affiliations.clone(),
+            attributes: content.attributes.iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Customer> for common::Customer {
+    fn from(customer: &Customer) -> Self {
+        let pending = customer.is_pending();
+        let state = if pending { common::SyncState::Pending } else { common::SyncState::Synced };
+        let account = customer.account_number.as_deref();
+        Self {
+            customer_id: customer.id.to_string(),
+            account_number: account.unwrap_or_default().to_owned(),
+            account_display: account.unwrap_or(PENDING_DISPLAY).to_owned(),
+            sync_state: state.into(),
+            etag: customer.etag(),
+            loyalty_cards: customer.loyalty_cards.clone(),
+            create_time: Some(customer.created_at.into()),
+            ..Self::from(&customer.content)
+        }
+    }
+}
+
+impl From<&Contact> for common::Contact {
+    fn from(contact: &Contact) -> Self {
+        let kind = match contact.kind {
+            ContactKind::Email => common::ContactKind::Email,
+            ContactKind::Phone => common::ContactKind::Phone,
+        };
+        Self {
+            contact_id: contact.id.to_string(),
+            kind: kind.into(),
+            value: contact.value.clone(),
+            primary: contact.primary,
+        }
+    }
+}
+
+impl From<&Address> for common::Address {
+    fn from(address: &Address) -> Self {
+        let purpose = match address.purpose {
+            AddressPurpose::Home => common::AddressPurpose::Home,
+            AddressPurpose::Business => common::AddressPurpose::Business,
+            AddressPurpose::Delivery => common::AddressPurpose::Delivery,
+            AddressPurpose::Invoice => common::AddressPurpose::Invoice,
+            AddressPurpose::Other => common::AddressPurpose::Other,
+        };
+        Self {
+            address_id: address.id.to_string(),
+            purpose: purpose.into(),
+            label: address.label.clone(),
+            street: address.street.clone(),
+            city: address.city.clone(),
+            state: address.state.clone(),
+            postal_code: address.postal_code.clone(),
+            country: address.country.clone(),
+            primary: address.primary,
+            deactivated: address.deactivated,
+        }
+    }
+}
+
+impl From<&Attribute> for common::Attribute {
+    fn from(attribute: &Attribute) -> Self {
+        let value = match &attribute.value {
+            AttributeValue::Text(text) => common::attribute::Value::Text(text.clone()),
+            AttributeValue::Integer(number) => common::attribute::Value::Integer(*number),
+            AttributeValue::Decimal(text) => common::attribute::Value::Decimal(text.clone()),
+            AttributeValue::Boolean(truth) => common::attribute::Value::Boolean(*truth),
+        };
+        Self { name: attribute.name.clone(), value: Some(value) }
+    }
+}
+
+impl From<&Update> for common::CustomerUpdate {
+    fn from(update: &Update) -> Self {
+        let paths = update.fields.iter().map(|field| field.path().to_owned()).collect();
+        Self { customer: Some((&update.values).into()), update_mask: Some(FieldMask { paths }) }
+    }
+}
+
+impl From<&Operation> for common::Operation {
+    fn from(operation: &Operation) -> Self {
+        let change = match &operation.change {
+            Change::Create(content) => common::operation::Change::Create(content.into()),
+            Change::Update(update) => common::operation::Change::Update(update.into()),
+            Change::SaveAddress(address) => common::operation::Change::SaveAddress(address.into()),
+        };
+        Self {
+            counter: operation.counter,
+            customer_id: operation.customer_id.to_string(),
+            log_time: Some(operation.logged_at.into()),
+            change: Some(change),
+        }
+    }
+}
