@@ -80,10 +80,11 @@ pub fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).take(MAX_TERM_CHARS).collect()
 }
 
-/// A folded e-mail.
+/// A folded e-mail, cut at [`MAX_TERM_CHARS`]: folding can lengthen a text far beyond what an index of
+/// PostgreSQL takes.
 #[must_use]
 pub fn email(text: &str) -> String {
-    fold(text.trim())
+    fold(text.trim()).chars().take(MAX_TERM_CHARS).collect()
 }
 
 /// A loyalty card's number as it is compared.
