@@ -82,7 +82,8 @@ impl ProfileError {
     /// A parser's error on one line: it names the line and shows it.
     pub(super) fn toml(text: &str, error: &toml::de::Error) -> Self {
         let message = error.message().replace('\n', ", ");
-        let place = error.span().filter(|span| span.start > 0 || span.end < text.len());
+        // What is missing in the outermost table is reported at the very start.
+        let place = error.span().filter(|span| span.start > 0);
         let Some(before) = place.and_then(|span| text.get(..span.start)) else { return Self::Whole(message) };
         let line = before.matches('\n').count() + 1;
         let shown = text.lines().nth(line - 1).unwrap_or_default().trim().chars().take(80).collect();
