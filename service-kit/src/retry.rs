@@ -56,10 +56,10 @@ impl Transient for sqlx::Error {
 /// # Errors
 ///
 /// The transaction's own error, after the last attempt.
-pub async fn transaction<T, E: Transient>(
+pub async fn transaction<T, E: Transient, F: Future<Output = Result<T, E>>>(
     name: &'static str,
     ids: &Ids,
-    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+    mut attempt: impl FnMut() -> F,
 ) -> Result<T, E> {
     let mut backoff = Backoff::new(ids.clone(), Duration::from_millis(2), Duration::from_millis(200));
     for tries in 1..MAX_ATTEMPTS {
@@ -76,7 +76,7 @@ pub async fn transaction<T, E: Transient>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{cell::Cell, sync::Arc};
 
     use super::*;
     use crate::clock::SystemClock;
@@ -93,14 +93,14 @@ mod tests {
     async fn z3_a_lost_race_is_tried_again_a_bounded_number_of_times() {
         let ids = Ids::seeded(Arc::new(SystemClock), 1);
         for (transient, attempts) in [(true, MAX_ATTEMPTS), (false, 1)] {
-            let mut made = 0;
+            let made = Cell::new(0);
             let result: Result<(), Lost> = transaction("test", &ids, async || {
-                made += 1;
+                made.set(made.get() + 1);
                 Err(Lost(transient))
             })
             .await;
             assert!(result.is_err());
-            assert_eq!(made, attempts);
+            assert_eq!(made.get(), attempts);
         }
     }
 
