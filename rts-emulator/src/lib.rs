@@ -5,6 +5,25 @@
 //! |---|---|
 //! | [`profile`] | what the emulated headquarters is like, as TOML |
 //! | [`model`] | the contention model, in virtual time: no clock, socket or thread |
+//! | `gate` | runs the model in real time |
+//! | `rts`, `control` | the services: calls through the gate, and the control of it |
+//! | `alone` | a headquarters in memory |
+//! | [`server`] | all of it on a listener |
+//! | [`cli`] | the command line |
+//! | [`check_queue`] | the live server against queueing theory |
+//! | `status`, [`telemetry`] | every status and every metric |
 
+mod alone;
+pub mod check_queue;
+pub mod cli;
+mod control;
+mod gate;
 pub mod model;
 pub mod profile;
+mod rts;
+pub mod server;
+mod status;
+pub mod telemetry;
+
+pub use profile::{Profile, ProfileError};
+pub use server::{Backend, Deps, EmulatorError, serve};

@@ -14,6 +14,7 @@
 mod draw;
 mod engine;
 mod figures;
+mod in_flight;
 mod limits;
 mod outage;
 mod rules;

@@ -6,11 +6,12 @@ use super::{
     Call, CallId, Event, Fate, Figures, Nanos, Reason, Rules, Served,
     draw::{Draw, Key, Keys},
     figures::Tally,
+    in_flight::{InFlight, Phase},
     limits::Limits,
     outage::Outages,
     rules::nanos,
 };
-use crate::profile::{GrpcCode, Method};
+use crate::profile::Method;
 
 /// Shortest retry hint.
 const LEAST_HINT: Nanos = 1_000_000;
@@ -39,46 +40,6 @@ pub struct Model {
 
 /// When, what kind of thing (see [`Phase::rank`]), and to which call.
 type Entry = (Nanos, u8, Key, CallId);
-
-struct InFlight {
-    key: Key,
-    channel: Box<str>,
-    phase: Phase,
-    /// End of the phase.
-    due: Nanos,
-    /// Service time inside the serial section.
-    serial: Nanos,
-    link_back: Nanos,
-    fault: Option<GrpcCode>,
-    served: Served,
-}
-
-#[derive(Clone, Copy)]
-enum Phase {
-    LinkOut,
-    /// In the queue, which it leaves for the given reason if no worker takes it before.
-    Waiting {
-        turn: u64,
-        or: Reason,
-    },
-    Working,
-    /// Holds a worker and waits for the serial section; has no entry in the agenda.
-    BeforeSection,
-    InSection,
-    LinkBack(Event),
-}
-
-impl Phase {
-    /// Which of the phases that end at one instant ends first.
-    fn rank(self) -> u8 {
-        match self {
-            Self::Working | Self::BeforeSection | Self::InSection => 0,
-            Self::Waiting { .. } => 1,
-            Self::LinkOut => 2,
-            Self::LinkBack(_) => 3,
-        }
-    }
-}
 
 impl Model {
     /// An idle headquarters at instant 0.
@@ -205,6 +166,12 @@ impl Model {
             self.tally.figures.queue_max = queue_now;
         }
         figures
+    }
+
+    /// How many calls wait, and how many workers are busy.
+    #[must_use]
+    pub fn load(&self) -> (usize, u32) {
+        (self.waiting.len(), self.busy)
     }
 
     fn run_to(&mut self, now: Nanos) {

@@ -1,0 +1,171 @@
+//! The command line of the binary `rts-emulator`.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use service_kit::{
+    clock::SystemClock,
+    config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
+    telemetry,
+};
+use tracing::level_filters::LevelFilter;
+
+use crate::{
+    check_queue::{self, CheckError},
+    profile::{PRESETS, Profile, ProfileError},
+    server::{Backend, Deps, EmulatorError, serve},
+};
+
+const NAME: &str = "rts-emulator";
+
+/// Stands before headquarters' real-time service and makes it as slow, narrow or absent as a profile says.
+///
+/// A POS or a channel calls it as it would call headquarters. Health, reflection and Prometheus metrics
+/// (/metrics) are on the same port, and so is the control: tillsync.emulator.v1.EmulatorService changes the
+/// profile, starts and ends an outage, and reads live figures while traffic flows.
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Where to listen. Port 0 takes a free one and logs it.
+    #[arg(long, env = "RTS_EMULATOR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7300")]
+    listen: SocketAddr,
+    /// Accept a listen address that other machines can reach, though nothing checks who calls.
+    #[arg(long, env = "RTS_EMULATOR_INSECURE")]
+    insecure: bool,
+    #[command(flatten)]
+    backend: BackendArgs,
+    /// What headquarters is like: a TOML file, or the name of a preset (default, idle, mm1, outage,
+    /// throttled). The presets, with comments, are in rts-emulator/profiles.
+    #[arg(long, env = "RTS_EMULATOR_PROFILE", value_name = "FILE", default_value = "default")]
+    profile: PathBuf,
+    /// Seed of everything that chance decides: the same profile, seed and arrivals give the same decisions.
+    #[arg(long, env = "RTS_EMULATOR_SEED", value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// What is logged to standard error: off, error, warn, info, debug or trace.
+    #[arg(long, env = "RTS_EMULATOR_LOG", value_name = "LEVEL", default_value = "info")]
+    log: LevelFilter,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct BackendArgs {
+    /// The real headquarters, such as http://127.0.0.1:7200.
+    #[arg(long, env = "RTS_EMULATOR_HQ", value_name = "URL")]
+    hq: Option<String>,
+    /// No real headquarters: answer from memory, at most 100,000 customers, and forget them at the end.
+    #[arg(long, env = "RTS_EMULATOR_ALONE")]
+    alone: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks the live server's queue against queueing theory, and exits with 1 if it deviates.
+    ///
+    /// Serves the profile mm1 (one worker, exponential service time, 20 ms) on a free port and sends Poisson
+    /// arrivals over gRPC, open loop, at 50, 70 and 90 % of its capacity. For each it prints the mean wait by
+    /// the server's figures and as the caller saw it (response time less service time), the exact wait by
+    /// Lindley's recursion over the instants at which calls were due and the service times that were drawn,
+    /// and the M/M/1 formula. The check fails if the server's mean wait is more than 10 % off the recursion.
+    /// The formula is only a guide: it holds for the mean of very long runs, and a minute at 90 % is easily
+    /// 30 % off.
+    CheckQueue {
+        /// How long to send at each load.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        seconds: u64,
+        /// Seed of the arrivals and of the service times.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+/// Why the binary ended early.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error("--profile {path}: {source}")]
+    ReadProfile { path: String, source: std::io::Error },
+    #[error("--profile {path}: {source}")]
+    Profile { path: String, source: ProfileError },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
+}
+
+/// Runs the binary: 0 when it was stopped, 1 when a check failed, 64 with one line on standard error when it
+/// could not run.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            eprintln!("{NAME}: {}", one_line(&error.to_string()));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        // Help, or the version.
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit(NAME, Err(error)),
+    };
+    match cli.command {
+        None => exit(NAME, runtime.block_on(run_server(cli.serve))),
+        Some(Command::CheckQueue { seconds, seed }) => match runtime.block_on(run_check(seconds, seed)) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => exit(NAME, Err(error)),
+        },
+    }
+}
+
+async fn run_server(args: ServeArgs) -> Result<(), CliError> {
+    telemetry::init_logs(args.log);
+    let profile = read_profile(&args.profile)?;
+    let backend = args.backend.hq.map_or(Backend::Alone, Backend::Forward);
+    let listener = listen(args.listen, args.insecure).await?;
+    let shutdown = shutdown_on_signal()?;
+    let deps = Deps { clock: Arc::new(SystemClock), profile, seed: args.seed, backend, observer: None };
+    Ok(serve(listener, shutdown, deps).await?)
+}
+
+async fn run_check(seconds: u64, seed: u64) -> Result<bool, CliError> {
+    println!("{}", check_queue::HEADER);
+    let mut good = true;
+    for load in check_queue::LOADS {
+        let row = check_queue::check(Arc::new(SystemClock), load, Duration::from_secs(seconds), seed).await?;
+        println!("{row}");
+        good &= row.is_good();
+    }
+    Ok(good)
+}
+
+fn read_profile(path: &PathBuf) -> Result<Profile, CliError> {
+    let shown = || path.display().to_string();
+    let preset = PRESETS.iter().find(|(name, _)| path.as_os_str() == *name);
+    let text = match preset {
+        Some((_, text)) => (*text).to_owned(),
+        None => {
+            std::fs::read_to_string(path).map_err(|source| CliError::ReadProfile { path: shown(), source })?
+        }
+    };
+    Profile::parse(&text).map_err(|source| CliError::Profile { path: shown(), source })
+}
+
+/// The first paragraph of clap's message, which is what is wrong, without its label.
+fn one_line(message: &str) -> String {
+    let first = message.split("\n\n").next().unwrap_or(message);
+    let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
+    words.join(" ")
+}

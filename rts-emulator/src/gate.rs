@@ -1,0 +1,280 @@
+//! Runs the model in real time. The model decides in virtual time; timers only deliver, so that a late one
+//! delays an answer by its lateness and changes nothing else. The lock is held for a few microseconds and never
+//! over an await.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use service_kit::clock::Clock;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    model::{Call, CallId, Event, Fate, Figures, Model, Nanos, Reason, Rules, Served},
+    profile::{GrpcCode, Profile, ProfileError},
+    telemetry,
+};
+
+/// Calls in, decisions out.
+pub(crate) struct Gate {
+    clock: Arc<dyn Clock>,
+    /// Instant 0 of virtual time.
+    origin: Instant,
+    state: Mutex<State>,
+    /// The driver sleeps for something that is no longer the next.
+    sooner: Notify,
+    observer: Option<mpsc::Sender<Served>>,
+}
+
+struct State {
+    model: Model,
+    profile: Profile,
+    calls: HashMap<CallId, Signals>,
+    /// What the driver sleeps for.
+    alarm: Option<Nanos>,
+    live: Live,
+    closed: bool,
+}
+
+/// Figures that only real time has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Live {
+    overruns: u64,
+    answers: u32,
+    lateness: Duration,
+}
+
+/// Where a call's decisions go. Dropped when the call leaves.
+struct Signals {
+    verdict: Option<oneshot::Sender<Verdict>>,
+    end: oneshot::Sender<End>,
+}
+
+/// Whether a call is served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verdict {
+    /// A worker has it. With a fault there is no real work to do.
+    Started(Option<GrpcCode>),
+    /// It is refused.
+    Refused(Reason, Option<Duration>),
+}
+
+/// A call has been served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) fate: Fate,
+    /// When the worker was free.
+    pub(crate) finished: Instant,
+    /// The way back.
+    pub(crate) link_back: Duration,
+    /// Whether the profile adds nothing to the real work.
+    pub(crate) pass_through: bool,
+}
+
+/// A call on its way. Each is told at most once; a sender that is dropped means that the call has left.
+pub(crate) struct Decisions {
+    pub(crate) verdict: oneshot::Receiver<Verdict>,
+    pub(crate) end: oneshot::Receiver<End>,
+}
+
+/// The caller's hold on a call: dropped while the call waits, the call leaves.
+pub(crate) struct Caller {
+    gate: Arc<Gate>,
+    id: CallId,
+    answered: bool,
+}
+
+impl Caller {
+    /// The answer has come; there is nothing to leave.
+    pub(crate) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.gate.leave(self.id);
+        }
+    }
+}
+
+impl Gate {
+    /// A gate at instant 0.
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        profile: Profile,
+        seed: u64,
+        observer: Option<mpsc::Sender<Served>>,
+    ) -> Result<Self, ProfileError> {
+        let model = Model::new(Rules::new(&profile)?, seed);
+        let (calls, live) = (HashMap::new(), Live::default());
+        let state = Mutex::new(State { model, profile, calls, alarm: None, live, closed: false });
+        Ok(Self { origin: clock.now(), clock, state, sooner: Notify::new(), observer })
+    }
+
+    /// A call arrives; `None` if the gate is closed.
+    pub(crate) fn enter(self: &Arc<Self>, call: Call<'_>) -> Option<(Caller, Decisions)> {
+        let (verdict, verdict_told) = oneshot::channel();
+        let (end, end_told) = oneshot::channel();
+        let id = self.with(|state, now| {
+            (!state.closed).then(|| {
+                let id = state.model.arrive(now, call);
+                state.calls.insert(id, Signals { verdict: Some(verdict), end });
+                id
+            })
+        })?;
+        let caller = Caller { gate: Arc::clone(self), id, answered: false };
+        Some((caller, Decisions { verdict: verdict_told, end: end_told }))
+    }
+
+    fn leave(&self, id: CallId) {
+        self.with(|state, now| {
+            if state.model.cancel(now, id) {
+                telemetry::call("abandoned");
+                state.calls.remove(&id);
+            }
+        });
+    }
+
+    /// The profile in force.
+    pub(crate) fn profile(&self) -> Profile {
+        self.with(|state, _| state.profile.clone())
+    }
+
+    /// Another profile.
+    pub(crate) fn set_profile(&self, profile: Profile) -> Result<(), ProfileError> {
+        let rules = Rules::new(&profile)?;
+        self.with(|state, now| {
+            state.model.set_rules(now, rules);
+            state.profile = profile;
+        });
+        Ok(())
+    }
+
+    /// An outage by command.
+    pub(crate) fn start_outage(&self, duration: Option<Duration>) {
+        self.with(|state, now| state.model.start_outage(now, duration.map(nanos)));
+    }
+
+    /// Its end.
+    pub(crate) fn end_outage(&self) {
+        self.with(|state, now| state.model.end_outage(now));
+    }
+
+    /// The model's figures, overruns, and the mean lateness of answers.
+    pub(crate) fn figures(&self, reset: bool) -> (Figures, u64, Duration) {
+        self.with(|state, now| {
+            let live = state.live;
+            if reset {
+                state.live = Live::default();
+            }
+            (state.model.figures(now, reset), live.overruns, live.lateness / live.answers.max(1))
+        })
+    }
+
+    /// The real headquarters took longer than the model said; gives how often it has.
+    pub(crate) fn overrun(&self) -> u64 {
+        self.with(|state, _| {
+            state.live.overruns += 1;
+            state.live.overruns
+        })
+    }
+
+    /// No more calls; those that are here leave.
+    pub(crate) fn close(&self) {
+        self.with(|state, _| {
+            state.closed = true;
+            state.calls.clear();
+        });
+    }
+
+    /// Delivers each decision when it is due.
+    pub(crate) async fn drive(&self) -> Infallible {
+        loop {
+            let next = self.with(|state, _| {
+                state.alarm = state.model.next_event();
+                state.alarm
+            });
+            // Nothing to do for the coming years is the same as nothing to do.
+            let at = next.and_then(|next| self.origin.checked_add(Duration::from_nanos(next)));
+            let due = async {
+                match at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+
+    /// Every use of the state: `act`, then tell what has happened, then wake the driver if it oversleeps.
+    fn with<T>(&self, act: impl FnOnce(&mut State, Nanos) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that instants come to the model in order.
+        let now = nanos(self.clock.now().saturating_duration_since(self.origin));
+        self.tell(&mut state, now);
+        let result = act(&mut state, now);
+        self.tell(&mut state, now);
+        let (waiting, busy) = state.model.load();
+        telemetry::load(waiting, busy);
+        if let Some(next) = state.model.next_event()
+            && state.alarm.is_none_or(|alarm| next < alarm)
+        {
+            state.alarm = Some(next);
+            self.sooner.notify_one();
+        }
+        result
+    }
+
+    fn tell(&self, state: &mut State, now: Nanos) {
+        for event in state.model.advance(now) {
+            let late = Duration::from_nanos(now.saturating_sub(event.at()));
+            if !matches!(event, Event::Started { .. }) {
+                state.live.answers = state.live.answers.saturating_add(1);
+                state.live.lateness += late;
+                telemetry::lateness(late);
+            }
+            // A receiver that is gone has nobody to tell.
+            match event {
+                Event::Started { id, fault, .. } => {
+                    if let Some(verdict) = state.calls.get_mut(&id).and_then(|call| call.verdict.take()) {
+                        let _ = verdict.send(Verdict::Started(fault));
+                    }
+                }
+                Event::Refused { id, reason, retry_after, .. } => {
+                    telemetry::refused(reason);
+                    if let Some(verdict) = state.calls.remove(&id).and_then(|call| call.verdict) {
+                        let _ = verdict.send(Verdict::Refused(reason, retry_after.map(Duration::from_nanos)));
+                    }
+                }
+                Event::Finished { id, at, served, fate } => {
+                    telemetry::served(&served, fate);
+                    if let Some(observer) = &self.observer {
+                        let _ = observer.try_send(served);
+                    }
+                    if let Some(call) = state.calls.remove(&id) {
+                        let finished = self.origin + Duration::from_nanos(served.finished);
+                        let link_back = Duration::from_nanos(at.saturating_sub(served.finished));
+                        let pass_through = served.service == 0;
+                        let _ = call.end.send(End { fate, finished, link_back, pass_through });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Saturates after 584 years.
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}

@@ -1,0 +1,137 @@
+//! The emulator as a server: the real-time service behind the gate, and its control, on one listener.
+
+use std::{sync::Arc, time::Duration};
+
+use service_kit::{
+    clock::{Clock, Ids},
+    serve::{ServeError, Server},
+};
+use tillsync_proto::pb::{
+    self, emulator::emulator_service_server::EmulatorServiceServer,
+    hq::real_time_service_client::RealTimeServiceClient, hq::real_time_service_server::RealTimeServiceServer,
+};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Endpoint};
+use tracing::info;
+
+use crate::{
+    alone::MemoryHq,
+    control::Control,
+    gate::Gate,
+    model::Served,
+    profile::{Profile, ProfileError},
+    rts::{Headquarters, Rts},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a connection to headquarters may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the emulator runs on.
+pub struct Deps {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What headquarters is like at the start.
+    pub profile: Profile,
+    /// Seed of everything that chance decides (rule R3).
+    pub seed: u64,
+    /// Who does the real work.
+    pub backend: Backend,
+    /// Gets the instants of every call that was served. What does not fit is left out.
+    pub observer: Option<mpsc::Sender<Served>>,
+}
+
+impl Deps {
+    /// Before a real headquarters, such as `http://127.0.0.1:7200`. Seed 1.
+    #[must_use]
+    pub fn forwarding(profile: Profile, hq: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, profile, seed: 1, backend: Backend::Forward(hq.to_owned()), observer: None }
+    }
+
+    /// Without a real headquarters. Seed 1.
+    #[must_use]
+    pub fn alone(profile: Profile, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, profile, seed: 1, backend: Backend::Alone, observer: None }
+    }
+}
+
+/// Who does the real work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// A real headquarters at `http://host:port`. It is connected to with the first call, and again when it
+    /// has to be.
+    Forward(String),
+    /// Nobody: an in-memory headquarters of at most 100,000 customers answers, and forgets all at the end.
+    Alone,
+}
+
+/// Why the emulator could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulatorError {
+    /// The profile is not valid.
+    #[error("the profile is not valid: {0}")]
+    Profile(#[from] ProfileError),
+    /// The address of headquarters is not one.
+    #[error("the address of headquarters, {0}, is not of the form http://host:port")]
+    Address(String),
+    /// Serving failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+fn connect(url: String) -> Result<Headquarters, EmulatorError> {
+    let endpoint = url.parse::<Endpoint>().ok().filter(|_| url.starts_with("http://"));
+    let Some(endpoint) = endpoint else { return Err(EmulatorError::Address(url)) };
+    let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect_lazy();
+    Ok(Headquarters::Remote(RealTimeServiceClient::new(channel)))
+}
+
+/// Serves `tillsync.hq.v1.RealTimeService` and `tillsync.emulator.v1.EmulatorService` (rules R1, R6), with
+/// health, reflection and metrics, until `shutdown` is cancelled and the calls have ended.
+///
+/// # Errors
+///
+/// [`EmulatorError`].
+pub async fn serve(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    deps: Deps,
+) -> Result<(), EmulatorError> {
+    let Deps { clock, profile, seed, backend, observer } = deps;
+    let capacity_per_s = profile.capacity_per_s();
+    let gate = Arc::new(Gate::new(Arc::clone(&clock), profile, seed, observer)?);
+    // Calls that are still here when serving ends would wait for decisions that nobody delivers.
+    let _closes = Closes(Arc::clone(&gate));
+    let headquarters = match backend {
+        Backend::Forward(url) => connect(url)?,
+        Backend::Alone => {
+            Headquarters::Memory(Arc::new(MemoryHq::new(Ids::seeded(Arc::clone(&clock), seed).mint())))
+        }
+    };
+    let rts = Rts::new(Arc::clone(&gate), Arc::clone(&clock), headquarters);
+    let server = Server {
+        routes: Routes::new(RealTimeServiceServer::new(rts))
+            .add_service(EmulatorServiceServer::new(Control(Arc::clone(&gate)))),
+        names: &["tillsync.hq.v1.RealTimeService", "tillsync.emulator.v1.EmulatorService"],
+        descriptors: pb::DESCRIPTORS,
+        clock,
+    };
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, capacity_per_s, "listening");
+    }
+    tokio::select! {
+        served = server.serve(listener, shutdown) => Ok(served?),
+        never = gate.drive() => match never {},
+    }
+}
+
+struct Closes(Arc<Gate>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
