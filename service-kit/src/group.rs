@@ -59,13 +59,31 @@ impl<T, R> Batches<T, R> {
     /// Commits batches until every [`Group`] handle is gone. `commit` gives one result for each item, in
     /// order; items without a result are answered with [`GroupError::Stopped`].
     pub async fn run(mut self, mut commit: impl AsyncFnMut(Vec<T>) -> Vec<R>) {
+        while let Some((items, replies)) = self.next().await {
+            replies.send(commit(items).await);
+        }
+    }
+
+    /// The next batch, for a committer that keeps state between batches. `None` once every [`Group`] handle is
+    /// gone.
+    pub async fn next(&mut self) -> Option<(Vec<T>, Replies<R>)> {
         let mut waiting = Vec::new();
-        while self.queue.recv_many(&mut waiting, self.max_batch).await > 0 {
-            let (items, replies): (Vec<T>, Vec<_>) = waiting.drain(..).unzip();
-            for (reply, result) in replies.into_iter().zip(commit(items).await) {
-                // The caller may be gone; its item is committed all the same.
-                let _ = reply.send(result);
-            }
+        if self.queue.recv_many(&mut waiting, self.max_batch).await == 0 {
+            return None;
+        }
+        let (items, replies) = waiting.into_iter().unzip();
+        Some((items, Replies(replies)))
+    }
+}
+
+/// Where the results of a batch go. Dropped, its callers get [`GroupError::Stopped`].
+pub struct Replies<R>(Vec<oneshot::Sender<R>>);
+
+impl<R> Replies<R> {
+    /// Answers the callers of a batch, in order. The caller may be gone; its item is committed all the same.
+    pub fn send(self, results: impl IntoIterator<Item = R>) {
+        for (reply, result) in self.0.into_iter().zip(results) {
+            let _ = reply.send(result);
         }
     }
 }
