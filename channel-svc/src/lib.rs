@@ -1,1 +1,44 @@
 //! A store: creates, edits, searches; logs operations; exchanges them with headquarters.
+//!
+//! [`open`] makes or opens the database and brings the tables level with the log; [`serve`] serves on a
+//! listener, follows the log and runs the jobs, until a token is cancelled.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config`, `open` | what a channel is told, and how it is put together |
+//! | `grpc` | wire in, wire out |
+//! | `customers`, `create`, `edit`, `find`, `watch` | the use cases of the point of sale |
+//! | `report` | the channel as it sees itself |
+//! | `log` | where every create is written first; the tail of what is not indexed yet |
+//! | `follower` | makes the tables of the log |
+//! | `exchange` | P-job, 1010, 1070, 1110: what they do and when |
+//! | `rts` | the client of headquarters' real-time service |
+//! | `store` | the log and the tables on SQLite and on PostgreSQL |
+//! | `error`, `status` | why something was refused, and what that is in gRPC |
+//! | `watchers`, `metrics` | who is told, and what is counted |
+
+mod config;
+mod create;
+mod customers;
+mod edit;
+mod error;
+mod exchange;
+mod find;
+mod follower;
+mod grpc;
+mod log;
+mod metrics;
+mod open;
+mod report;
+mod rts;
+mod status;
+mod store;
+mod watch;
+mod watchers;
+
+pub use config::Config;
+pub use open::{Channel, OpenError, open, serve};
+pub use service_kit::serve::ServeError;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! What a channel is told.
+
+use service_kit::database::DatabaseUrl;
+use tillsync_proto::ChannelId;
+
+/// What a channel is told; [`crate::open`] makes a channel of it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name.
+    pub channel_id: ChannelId,
+    /// Where it keeps its data. On SQLite the log is a second file beside the one named: `store.log.db` for
+    /// `store.db`. On PostgreSQL a database that no other channel shares.
+    pub database: DatabaseUrl,
+    /// Headquarters' real-time service, `http://host:port`: headquarters itself, or the emulator before it.
+    pub rts: String,
+    /// Headquarters' data exchange service, `http://host:port`.
+    pub hq: String,
+    /// Most acknowledged creates that wait for the tables, in memory (about 2 KiB each). While there are so many,
+    /// creates wait up to two seconds and are then refused (rule Z3).
+    pub max_tail: usize,
+    /// How many of the newest log entries are kept, beyond those that are still needed.
+    pub retained: u64,
+}
+
+impl Config {
+    /// Bounds of [`Config::max_tail`] and [`Config::retained`], unless set.
+    const MAX_TAIL: usize = 65_536;
+    const RETAINED: u64 = 1_000_000;
+
+    /// A channel with the default bounds.
+    #[must_use]
+    pub fn new(
+        channel_id: ChannelId,
+        database: DatabaseUrl,
+        rts: impl Into<String>,
+        hq: impl Into<String>,
+    ) -> Self {
+        let (rts, hq) = (rts.into(), hq.into());
+        Self { channel_id, database, rts, hq, max_tail: Self::MAX_TAIL, retained: Self::RETAINED }
+    }
+}

@@ -1,0 +1,168 @@
+//! Creating a customer: sync, async, and from sync to async where headquarters cannot be reached.
+
+use std::sync::Arc;
+
+use service_kit::deadline::Deadline;
+use tillsync_proto::{
+    Content, CustomerId, Feature, Micros, Violations, convert, enhanced_fields, pb::common,
+};
+use uuid::Uuid;
+
+use crate::{
+    customers::Customers,
+    error::Error,
+    log::{
+        Appended,
+        entry::{CreatePath, Entry, Origin, Row, pending},
+    },
+    rts::CallError,
+    store::Store,
+};
+
+/// A customer to create.
+pub(crate) struct Create {
+    /// The customer as the caller sent it.
+    pub customer: Option<common::Customer>,
+    /// The GUID, if the caller minted it.
+    pub id: Option<CustomerId>,
+    /// Check only.
+    pub validate_only: bool,
+    /// When the caller stops waiting.
+    pub deadline: Option<Deadline>,
+}
+
+/// A created customer.
+#[derive(Debug)]
+pub(crate) struct Created {
+    /// The customer.
+    pub customer: common::Customer,
+    /// The way it went; absent for a check, and for a repeat of what another channel created.
+    pub path: Option<CreatePath>,
+}
+
+impl Created {
+    fn known(row: &Row) -> Self {
+        let path = row.origin.as_ref().map(|origin| origin.path.clone());
+        Self { customer: (&row.customer).into(), path }
+    }
+}
+
+/// A checked request.
+struct Draft {
+    id: CustomerId,
+    /// Minted by the caller: it may be a repeat.
+    check: bool,
+    content: Content,
+    fingerprint: Uuid,
+    created_at: Micros,
+}
+
+impl<S: Store> Customers<S> {
+    /// Creates a customer (rules M1 to M9).
+    ///
+    /// # Errors
+    ///
+    /// As `CreateCustomer` promises them.
+    pub async fn create(&self, create: Create) -> Result<Created, Error> {
+        let customer = create.customer.ok_or_else(|| Violations::one("customer", "is missing"))?;
+        let id = create.id.unwrap_or_else(|| CustomerId(self.ids.mint()));
+        let content = convert::content(id, customer).map_err(|violations| violations.under("customer"))?;
+        let fingerprint = content.fingerprint();
+        let created_at = Micros(self.clock.wall_micros());
+        let draft = Draft { id, check: create.id.is_some(), content, fingerprint, created_at };
+        let profile = self.current.profile();
+        if create.validate_only {
+            return self.preview(draft, profile.create_customer_async).await;
+        }
+        if profile.create_customer_async {
+            return self.create_async(draft, CreatePath::Async, None).await;
+        }
+        if draft.check
+            && let Some(known) = self.repeat(&draft).await?
+        {
+            return Ok(known);
+        }
+        // A caller that goes away must not undo what headquarters has done.
+        let (this, deadline) = (self.clone(), create.deadline);
+        let task = tokio::spawn(async move { this.create_sync(draft, deadline).await });
+        task.await.unwrap_or_else(|error| Err(Error::lost(&error)))
+    }
+
+    /// What a repeat is answered from: what this store knows, without any call.
+    async fn repeat(&self, draft: &Draft) -> Result<Option<Created>, Error> {
+        match self.find_id(draft.id).await? {
+            None => Ok(None),
+            Some(known) if known.repeats(draft.fingerprint) => Ok(Some(Created::known(&known))),
+            Some(_) => Err(Error::GuidTaken(draft.id.to_string())),
+        }
+    }
+
+    /// Everything that can be checked here, and nothing written.
+    async fn preview(&self, draft: Draft, to_log: bool) -> Result<Created, Error> {
+        if draft.check
+            && let Some(known) = self.repeat(&draft).await?
+        {
+            return Ok(Created { path: None, ..known });
+        }
+        if to_log {
+            self.check_enhanced(&draft.content, None)?;
+        }
+        let origin = Origin { fingerprint: draft.fingerprint, path: CreatePath::Async };
+        let (_, customer) = pending(draft.id, draft.content, draft.created_at, origin);
+        Ok(Created { customer, path: None })
+    }
+
+    /// Without flag E2 some fields cannot travel on an async create: they are refused by name, never dropped
+    /// (rules E2, L4).
+    fn check_enhanced(&self, content: &Content, cause: Option<&'static str>) -> Result<(), Error> {
+        if self.current.has(Feature::E2) {
+            return Ok(());
+        }
+        let fields = enhanced_fields(content);
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let fields = fields.into_iter().map(|field| format!("customer.{field}")).collect();
+        Err(Error::NeedsEnhanced { fields, cause })
+    }
+
+    async fn create_async(
+        &self,
+        draft: Draft,
+        path: CreatePath,
+        cause: Option<&'static str>,
+    ) -> Result<Created, Error> {
+        self.check_enhanced(&draft.content, cause)?;
+        let Draft { id, check, content, fingerprint, created_at } = draft;
+        let answered = Some(path.clone());
+        let (row, wire) = pending(id, content, created_at, Origin { fingerprint, path });
+        let (body, wire) = row.encode(wire);
+        match self.log.append(Entry::encoded(row, body), check).await? {
+            Appended::New(_) => Ok(Created { customer: wire, path: answered }),
+            Appended::Known(entry) => Ok(Created::known(&entry.row)),
+            Appended::Taken => Err(Error::GuidTaken(id.to_string())),
+        }
+    }
+
+    async fn create_sync(&self, draft: Draft, deadline: Option<Deadline>) -> Result<Created, Error> {
+        let wire = common::Customer {
+            customer_id: draft.id.to_string(),
+            create_time: Some(draft.created_at.into()),
+            ..(&draft.content).into()
+        };
+        let failure = match self.rts.create(draft.id, wire, self.call_time(deadline)).await {
+            Ok(row) => {
+                let origin = Some(Origin { fingerprint: draft.fingerprint, path: CreatePath::Sync });
+                let entry: Arc<Entry> = self.keep(Row { origin, ..row }).await?;
+                return Ok(Created::known(&entry.row));
+            }
+            Err(CallError::Failed(failure)) if self.current.profile().async_fallback => failure,
+            Err(error) => return Err(error.into()),
+        };
+        // One GUID serves the try and the fallback: if headquarters did create it, the upload finds it (M6).
+        let path = CreatePath::Fallback { cause: failure.cause.to_owned() };
+        let created = self.create_async(draft, path, Some(failure.cause)).await?;
+        self.metrics.fallback(failure.cause);
+        Ok(created)
+    }
+}

@@ -1,0 +1,220 @@
+//! The use cases of the point of sale: what they share, and reading one customer.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use service_kit::{
+    clock::{Clock, Ids},
+    deadline::{Deadline, remaining_or},
+};
+use tillsync_proto::{CustomerId, CustomerRef, Feature, FunctionalityProfile, Violations};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::Error,
+    log::{
+        Appended, Log, Tail,
+        entry::{Entry, Row},
+        together,
+    },
+    metrics::Metrics,
+    rts::{CallError, Rts},
+    store::{Settings, Store},
+    watchers::Watchers,
+};
+
+/// Longest share of a caller's time that is kept back from a call to headquarters, so that what follows it can
+/// still be committed and answered.
+const RESERVE: Duration = Duration::from_millis(100);
+
+/// What headquarters has told, in memory: replaced as a whole after it has been stored.
+#[derive(Default)]
+pub(crate) struct Current(RwLock<Arc<Settings>>);
+
+impl Current {
+    /// These settings.
+    pub fn new(settings: Settings) -> Self {
+        Self(RwLock::new(Arc::new(settings)))
+    }
+
+    /// The settings in force.
+    pub fn get(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes them.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut place));
+    }
+
+    /// The profile in force.
+    pub fn profile(&self) -> FunctionalityProfile {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).profile
+    }
+
+    /// Whether a flag is in force.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).features.has(feature)
+    }
+}
+
+/// Everything that the use cases need.
+pub(crate) struct Parts<S> {
+    /// What is kept.
+    pub store: S,
+    /// Where it is kept first.
+    pub log: Log,
+    /// What is kept already and not indexed yet.
+    pub tail: Arc<Tail>,
+    /// Who is told.
+    pub watchers: Arc<Watchers>,
+    /// Profile and flags.
+    pub current: Arc<Current>,
+    /// Headquarters.
+    pub rts: Rts,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and chance.
+    pub ids: Ids,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Ends the watches.
+    pub shutdown: CancellationToken,
+}
+
+/// The use cases of the point of sale.
+pub(crate) struct Customers<S>(Arc<Parts<S>>);
+
+impl<S> Clone for Customers<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> std::ops::Deref for Customers<S> {
+    type Target = Parts<S>;
+
+    fn deref(&self) -> &Parts<S> {
+        &self.0
+    }
+}
+
+/// Where to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// This store.
+    Store,
+    /// All stores, by a call to headquarters.
+    AllStores,
+}
+
+/// A customer's name as a caller sends it (rule M7).
+///
+/// # Errors
+///
+/// The field `customer`.
+pub(crate) fn reference(text: &str) -> Result<CustomerRef, Error> {
+    text.parse().map_err(|error| Violations::one("customer", error).into())
+}
+
+impl<S: Store> Customers<S> {
+    /// The use cases with what they need.
+    pub fn new(parts: Parts<S>) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Reads one customer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; with [`Scope::AllStores`] what headquarters answers.
+    pub async fn get(&self, name: &str, scope: Scope, deadline: Option<Deadline>) -> Result<Row, Error> {
+        let name = reference(name)?;
+        match scope {
+            Scope::Store => self.find(&name).await?.ok_or(Error::NotFound("customer")),
+            Scope::AllStores => self.at_headquarters(&name, deadline).await,
+        }
+    }
+
+    /// What headquarters knows of a customer.
+    pub(crate) async fn at_headquarters(
+        &self,
+        name: &CustomerRef,
+        deadline: Option<Deadline>,
+    ) -> Result<Row, Error> {
+        Ok(self.rts.get(written(name), self.call_time(deadline)).await?)
+    }
+
+    /// What this store knows of a customer: the tail first, then the tables, so that one on its way from there
+    /// to here is not missed.
+    pub(crate) async fn find(&self, name: &CustomerRef) -> Result<Option<Row>, Error> {
+        match name {
+            CustomerRef::Id(id) => self.find_id(*id).await,
+            CustomerRef::Account(number) => {
+                let id = match self.tail.id_of_account(number) {
+                    Some(id) => Some(id),
+                    None => self.store.id_of_account(number).await?,
+                };
+                match id {
+                    Some(id) => self.find_id(id).await,
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// The same by GUID.
+    pub(crate) async fn find_id(&self, id: CustomerId) -> Result<Option<Row>, Error> {
+        let tail = self.tail.get(id);
+        let tables = self.store.rows(&[id]).await?.pop();
+        Ok(together(tables, tail.as_deref()))
+    }
+
+    /// The same for many, in the order of their GUIDs.
+    pub(crate) async fn find_ids(&self, ids: &[CustomerId]) -> Result<Vec<Row>, Error> {
+        let tails: Vec<Option<Arc<Entry>>> = ids.iter().map(|id| self.tail.get(*id)).collect();
+        let mut tables: std::collections::HashMap<CustomerId, Row> =
+            self.store.rows(ids).await?.into_iter().map(|row| (row.customer.id, row)).collect();
+        let rows = ids.iter().zip(tails);
+        Ok(rows.filter_map(|(id, tail)| together(tables.remove(id), tail.as_deref())).collect())
+    }
+
+    /// How long a call to headquarters may take: as the profile says, and no longer than what remains of the
+    /// caller's time without the reserve (rule Z2).
+    pub(crate) fn call_time(&self, deadline: Option<Deadline>) -> Duration {
+        let limit = self.current.profile().rts_timeout;
+        let Some(deadline) = deadline else { return limit };
+        let remaining = remaining_or(Some(deadline), self.clock.now(), Duration::MAX);
+        limit.min(remaining.saturating_sub(RESERVE.min(remaining / 10)))
+    }
+
+    /// Keeps what headquarters has told about a customer; returns after the commit (rule M8). In a task of its
+    /// own callers may go away: headquarters has done it, so it is kept.
+    pub(crate) async fn keep(&self, row: Row) -> Result<Arc<Entry>, Error> {
+        match self.log.append(Entry::new(row), false).await? {
+            Appended::New(entry) | Appended::Known(entry) => Ok(entry),
+            Appended::Taken => Err(Error::Internal),
+        }
+    }
+}
+
+/// A reference as headquarters is sent it.
+fn written(name: &CustomerRef) -> String {
+    match name {
+        CustomerRef::Id(id) => id.to_string(),
+        CustomerRef::Account(number) => number.clone(),
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) => Self::Refused(refusal),
+            CallError::Failed(failure) => Self::Unreached(failure),
+            CallError::Unreadable => Self::Internal,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! 1010: brings customers down. Rows and cursor are saved in one transaction; a row applies only if it is newer
+//! (rule X7).
+
+use std::sync::Arc;
+
+use tillsync_proto::pb::{common::FeedCursor, hq::ListCustomerChangesResponse};
+
+use super::{Exchange, JobError};
+use crate::{
+    log::entry::Entry,
+    rts,
+    store::{Advance, Batch, Incoming, Store},
+};
+
+impl<S: Store> Exchange<S> {
+    /// Applies pages until the channel is level with headquarters as it was when the run began.
+    pub(super) async fn customers_1010(&self) -> Result<u64, JobError> {
+        let (mut moved, mut unreadable, mut goal) = (0, 0, None);
+        loop {
+            let progress = self.store.table_progress().await?;
+            let cursor = FeedCursor { epoch: progress.feed_epoch.clone(), version: progress.feed_version };
+            let page = self.hq.changes(cursor.clone()).await?;
+            if let Some(resync) = page.resync {
+                let start = resync.cursor.ok_or(JobError::Answer("a resync without a cursor"))?;
+                if start == cursor {
+                    return Err(JobError::Answer("a resync to where the channel is"));
+                }
+                self.start_anew(start, page.head_version).await?;
+                goal = None;
+                continue;
+            }
+            let next = page.next_cursor.clone().ok_or(JobError::Answer("changes without a cursor"))?;
+            if next.epoch.is_empty() {
+                return Err(JobError::Answer("changes without an epoch"));
+            }
+            let goal = *goal.get_or_insert(page.head_version);
+            let (applied, skipped) = self.apply_page(page, &next).await?;
+            moved += applied;
+            unreadable += skipped;
+            let stuck = next.version == progress.feed_version && next.epoch == progress.feed_epoch;
+            if next.version >= goal || stuck {
+                break;
+            }
+        }
+        if unreadable > 0 { Err(JobError::Unreadable(unreadable)) } else { Ok(moved) }
+    }
+
+    /// Headquarters' database is another one, or older than what was seen: the feed is read from the given
+    /// place, and every operation that is still held is sent again.
+    async fn start_anew(&self, start: FeedCursor, head: u64) -> Result<(), JobError> {
+        let log = self.store.log_progress().await?;
+        if !log.epoch.is_empty() && log.epoch != start.epoch {
+            self.store.set_uploaded(0, &start.epoch).await?;
+        }
+        let (epoch, version) = (start.epoch, start.version);
+        let advance = Advance::Feed { epoch, version, head: head.max(version + 1), at: self.now() };
+        self.store.apply(Arc::new(Batch { incoming: Vec::new(), advance })).await?;
+        Ok(())
+    }
+
+    /// Applies a page; gives how many rows it moved, and how many it could not read. One that cannot be read
+    /// stops nobody else (rule X5).
+    async fn apply_page(
+        &self,
+        page: ListCustomerChangesResponse,
+        next: &FeedCursor,
+    ) -> Result<(u64, u64), JobError> {
+        let (mut incoming, mut unreadable) = (Vec::with_capacity(page.records.len()), 0);
+        for record in page.records {
+            match rts::row(Some(record), &next.epoch) {
+                Ok(row) => incoming.push(Incoming::Entry(Arc::new(Entry::new(row)))),
+                Err(_) => {
+                    unreadable += 1;
+                    self.metrics.unreadable();
+                }
+            }
+        }
+        let moved = u64::try_from(incoming.len()).unwrap_or(u64::MAX);
+        let (epoch, version, head) = (next.epoch.clone(), next.version, page.head_version);
+        let advance = Advance::Feed { epoch, version, head, at: self.now() };
+        let applied = self.store.apply(Arc::new(Batch { incoming, advance })).await?;
+        self.watchers.changed(&applied.changed);
+        self.named(&applied.named);
+        Ok((moved, unreadable))
+    }
+}

@@ -1,0 +1,123 @@
+//! The client of headquarters' data exchange service.
+
+use std::time::Duration;
+
+use tillsync_proto::{
+    ChannelId, Job,
+    pb::{
+        common::{ChannelStatus, FeedCursor, Job as WireJob, JobRun, Operation},
+        hq::{
+            GetConfigurationRequest, GetConfigurationResponse, ListCustomerChangesRequest,
+            ListCustomerChangesResponse, ReportStatusRequest, UploadOperationsRequest,
+            UploadOperationsResponse, WatchJobsRequest, WatchJobsResponse,
+            data_exchange_service_client::DataExchangeServiceClient,
+        },
+    },
+};
+use tokio::time::timeout;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+
+use super::JobError;
+use crate::status::describe;
+
+/// How long a call of the exchange may take; the next run tries again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Customers in one page of changes.
+const CHANGES: i32 = 2_000;
+
+/// Headquarters, as the jobs call it.
+#[derive(Clone)]
+pub(crate) struct Headquarters {
+    client: DataExchangeServiceClient<Channel>,
+    channel: String,
+}
+
+impl Headquarters {
+    /// A client that connects when it is first used.
+    pub fn new(endpoint: &Endpoint, channel: &ChannelId) -> Self {
+        let endpoint = endpoint.clone().keep_alive_while_idle(true);
+        let client = DataExchangeServiceClient::new(endpoint.connect_lazy());
+        Self { client, channel: channel.to_string() }
+    }
+
+    async fn call<M, A>(
+        &self,
+        message: M,
+        call: impl AsyncFnOnce(DataExchangeServiceClient<Channel>, Request<M>) -> Result<Response<A>, Status>,
+    ) -> Result<A, JobError> {
+        let mut request = Request::new(message);
+        request.set_timeout(CALL_TIMEOUT);
+        match timeout(CALL_TIMEOUT, call(self.client.clone(), request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(JobError::Headquarters(describe(&status))),
+            Err(_) => Err(JobError::Headquarters("no answer in time".to_owned())),
+        }
+    }
+
+    /// Brings a page of operations.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Headquarters`].
+    pub async fn upload(&self, operations: Vec<Operation>) -> Result<UploadOperationsResponse, JobError> {
+        let message = UploadOperationsRequest { channel_id: self.channel.clone(), operations };
+        self.call(message, async |mut hq, m| hq.upload_operations(m).await).await
+    }
+
+    /// Asks for the changes after a cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Headquarters`].
+    pub async fn changes(&self, cursor: FeedCursor) -> Result<ListCustomerChangesResponse, JobError> {
+        let channel_id = self.channel.clone();
+        let message = ListCustomerChangesRequest { channel_id, cursor: Some(cursor), page_size: CHANGES };
+        self.call(message, async |mut hq, m| hq.list_customer_changes(m).await).await
+    }
+
+    /// Asks for configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Headquarters`].
+    pub async fn configuration(&self, job: Job) -> Result<GetConfigurationResponse, JobError> {
+        let message =
+            GetConfigurationRequest { channel_id: self.channel.clone(), job: WireJob::from(job).into() };
+        self.call(message, async |mut hq, m| hq.get_configuration(m).await).await
+    }
+
+    /// Listens for schedules. The stream has no time limit; keep-alive notices when headquarters is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Headquarters`].
+    pub async fn watch(&self) -> Result<Streaming<WatchJobsResponse>, JobError> {
+        let message = WatchJobsRequest { channel_id: self.channel.clone() };
+        let answer = timeout(CALL_TIMEOUT, self.client.clone().watch_jobs(message)).await;
+        match answer {
+            Ok(Ok(stream)) => Ok(stream.into_inner()),
+            Ok(Err(status)) => Err(JobError::Headquarters(describe(&status))),
+            Err(_) => Err(JobError::Headquarters("no answer in time".to_owned())),
+        }
+    }
+
+    /// Tells how the channel is.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Headquarters`].
+    pub async fn report(&self, status: ChannelStatus, ended_runs: Vec<JobRun>) -> Result<(), JobError> {
+        let message = ReportStatusRequest { status: Some(status), ended_runs };
+        self.call(message, async |mut hq, m| hq.report_status(m).await).await.map(|_| ())
+    }
+}
+
+impl Headquarters {
+    /// The channel that calls.
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+}

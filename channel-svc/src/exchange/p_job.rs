@@ -1,0 +1,123 @@
+//! P-job: brings the channel's operations to headquarters, page by page. Each is answered on its own, and only
+//! what has been answered is cleared (rule X4).
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use tillsync_proto::{
+    Change, CustomerId, Operation,
+    pb::{
+        common,
+        hq::{OperationResult, UploadOperationsResponse},
+    },
+};
+
+use super::{Exchange, JobError};
+use crate::{
+    log::{entry::Row, unpack},
+    store::{Advance, Batch, Incoming, Store},
+};
+
+/// Most operations of a page, and their bytes unless a single one has more: well below the 4 MiB of a message.
+const PAGE_OPERATIONS: usize = 1_000;
+const PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// The operation that an entry of the log is.
+pub(crate) fn operation(seq: u64, row: &Row) -> common::Operation {
+    let logged = Operation {
+        counter: seq,
+        customer_id: row.customer.id,
+        logged_at: row.customer.created_at,
+        change: Change::Create(row.customer.content.clone()),
+    };
+    (&logged).into()
+}
+
+impl<S: Store> Exchange<S> {
+    /// Brings what was logged and applied before the run began.
+    pub(super) async fn upload(&self) -> Result<u64, JobError> {
+        // What has been brought is in the tables, so that an account number in the answer finds its customer.
+        let goal = self.store.table_progress().await?.applied_through;
+        let mut moved = 0;
+        loop {
+            let page = self.page(goal).await?;
+            if page.is_empty() {
+                return Ok(moved);
+            }
+            moved += self.bring(page).await?;
+        }
+    }
+
+    /// The oldest operations that have not been answered.
+    async fn page(&self, goal: u64) -> Result<Vec<common::Operation>, JobError> {
+        let after = self.store.log_progress().await?.uploaded_through;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for row in self.store.read_operations(after).await? {
+            for (seq, entry) in unpack(&row)? {
+                if seq <= after || !entry.row.is_operation() {
+                    continue;
+                }
+                let operation = operation(seq, &entry.row);
+                bytes += operation.encoded_len() + 8;
+                let full = page.len() == PAGE_OPERATIONS || (bytes > PAGE_BYTES && !page.is_empty());
+                if full || seq > goal {
+                    return Ok(page);
+                }
+                page.push(operation);
+            }
+        }
+        Ok(page)
+    }
+
+    /// Brings one page; gives how many operations were answered.
+    async fn bring(&self, page: Vec<common::Operation>) -> Result<u64, JobError> {
+        let asked: Vec<(u64, String)> =
+            page.iter().map(|operation| (operation.counter, operation.customer_id.clone())).collect();
+        let answer = self.hq.upload(page).await?;
+        if answer.epoch.is_empty() {
+            return Err(JobError::Answer("without an epoch"));
+        }
+        let known = self.store.log_progress().await?;
+        let answered = answered(&asked, &answer);
+        self.name(&asked, &answer, answered).await?;
+        // Another database took them than took those before: it may lack them, so all are sent again.
+        let other = !known.epoch.is_empty() && known.epoch != answer.epoch;
+        let through = match answered.checked_sub(1).and_then(|last| asked.get(last)) {
+            _ if other => 0,
+            Some((counter, _)) => *counter,
+            None => return Err(JobError::Answer("none of the operations")),
+        };
+        self.store.set_uploaded(through, &answer.epoch).await?;
+        self.metrics.uploaded(answered);
+        Ok(u64::try_from(answered).unwrap_or(u64::MAX))
+    }
+
+    /// Applies the account numbers of customers that are real already.
+    async fn name(
+        &self,
+        asked: &[(u64, String)],
+        answer: &UploadOperationsResponse,
+        answered: usize,
+    ) -> Result<(), JobError> {
+        let numbers = asked.iter().zip(&answer.outcomes).take(answered).filter_map(|((_, id), outcome)| {
+            let id: CustomerId = id.parse().ok()?;
+            let number = outcome.account_number.clone();
+            (!number.is_empty()).then_some(Incoming::Account(id, number))
+        });
+        let batch = Batch { incoming: numbers.collect(), advance: Advance::Contact { at: self.now() } };
+        let applied = self.store.apply(Arc::new(batch)).await?;
+        self.watchers.changed(&applied.changed);
+        self.named(&applied.named);
+        Ok(())
+    }
+}
+
+/// How many operations have been answered, from the first on and without a gap.
+fn answered(asked: &[(u64, String)], answer: &UploadOperationsResponse) -> usize {
+    let pairs = asked.iter().zip(&answer.outcomes);
+    pairs
+        .take_while(|((counter, _), outcome)| {
+            outcome.counter == *counter && outcome.result() != OperationResult::Unspecified
+        })
+        .count()
+}

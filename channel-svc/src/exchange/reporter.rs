@@ -1,0 +1,46 @@
+//! Tells headquarters how the channel is, every second and after each run that is worth it (rule S2).
+
+use std::time::Duration;
+
+use tillsync_proto::pb::common;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{Exchange, JobError};
+use crate::{report::wire_run, store::Store};
+
+/// Between two reports, if no run has ended.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// At least, between two reports.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// Reports until the token is cancelled.
+pub(super) async fn run<S: Store>(exchange: &Exchange<S>, stop: &CancellationToken) {
+    loop {
+        if let Some(Err(error)) = stop.run_until_cancelled(exchange.report()).await {
+            debug!(%error, "the status cannot be reported");
+            let _ = timeout(INTERVAL, stop.cancelled()).await;
+        }
+        let pause = async {
+            sleep(BREATH).await;
+            let _ = timeout(INTERVAL, exchange.report.notified()).await;
+        };
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+impl<S: Store> Exchange<S> {
+    /// Reports once.
+    async fn report(&self) -> Result<(), JobError> {
+        let status = self.status().await?;
+        let runs: Vec<_> = self.lock_ended().iter().cloned().collect();
+        let wire: Vec<common::JobRun> = runs.iter().map(wire_run).collect();
+        self.hq.report(status, wire).await?;
+        // Runs that ended meanwhile stay for the next report.
+        self.lock_ended().retain(|run| !runs.contains(run));
+        Ok(())
+    }
+}

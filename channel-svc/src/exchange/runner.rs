@@ -1,0 +1,116 @@
+//! When a job runs: by its schedule, or when headquarters asks, and never twice at a time (rule X8).
+
+use std::sync::Arc;
+
+use tillsync_proto::Job;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Exchange, JOBS, MAX_ENDED, Order};
+use crate::store::{JobRun, Store};
+
+/// Runs a job again and again until the token is cancelled.
+pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &CancellationToken) {
+    let Some(place) = JOBS.iter().position(|known| *known == job) else { return };
+    let mut orders = exchange.orders.subscribe();
+    // The last request that was carried out, from the tables: a restart must not repeat it.
+    let mut carried_out = exchange.last_request(job).await;
+    let mut failing = false;
+    loop {
+        let order = orders.borrow_and_update()[place];
+        let begun = exchange.clock.now();
+        let mut due = pause(exchange, begun, &order);
+        let request = loop {
+            let order = orders.borrow_and_update()[place];
+            if order.run_request != 0 && order.run_request != carried_out {
+                break order.run_request;
+            }
+            let timer = async {
+                match due {
+                    Some((_, at)) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = timer => break 0,
+                // The sender lives as long as the exchange.
+                _ = orders.changed() => {
+                    let order = orders.borrow()[place];
+                    if due.map(|(schedule, _)| schedule) != Some(order.schedule) {
+                        due = pause(exchange, begun, &order);
+                    }
+                }
+            }
+        };
+        let Some(run) = stop.run_until_cancelled(exchange.run_once(job, request)).await else { return };
+        if request != 0 {
+            carried_out = request;
+        }
+        match (run.error.is_empty(), failing) {
+            (false, false) => warn!(job = job.name(), error = run.error, "a job fails"),
+            (true, true) => info!(job = job.name(), "a job works again"),
+            _ => {}
+        }
+        failing = !run.error.is_empty();
+    }
+}
+
+/// The schedule and when it is due; `None` while it is held.
+fn pause<S>(
+    exchange: &Exchange<S>,
+    since: Instant,
+    order: &Order,
+) -> Option<(tillsync_proto::Schedule, Instant)> {
+    let schedule = order.schedule;
+    let stretch = 1.0 + schedule.jitter * exchange.ids.fraction();
+    (!schedule.held).then(|| (schedule, since + schedule.interval.mul_f64(stretch)))
+}
+
+impl<S: Store> Exchange<S> {
+    async fn last_request(&self, job: Job) -> u64 {
+        match self.store.job_runs().await {
+            Ok(runs) => runs.iter().find(|run| run.job == job).map_or(0, |run| run.run_request),
+            Err(error) => {
+                error!(%error, "the last runs cannot be read");
+                0
+            }
+        }
+    }
+
+    /// Runs a job once, keeps the run, and reports it if it moved rows, failed, or was asked for.
+    pub(super) async fn run_once(&self, job: Job, request: u64) -> JobRun {
+        let (started_at, begun) = (self.now(), self.clock.now());
+        let result = self.try_once(job).await;
+        let elapsed = self.clock.now().saturating_duration_since(begun);
+        let (rows, error) = match result {
+            Ok(rows) => (rows, String::new()),
+            Err(error) => (0, error.to_string()),
+        };
+        let run = JobRun { job, run_request: request, started_at, elapsed, rows, error };
+        self.keep_run(&run).await;
+        if request != 0 || run.rows > 0 || !run.error.is_empty() {
+            let mut ended = self.lock_ended();
+            if ended.len() == MAX_ENDED {
+                ended.pop_front();
+            }
+            ended.push_back(run.clone());
+            drop(ended);
+            self.report.notify_one();
+        }
+        run
+    }
+
+    async fn keep_run(&self, run: &JobRun) {
+        // A scheduled run does not forget which request was carried out last.
+        let request = match run.run_request {
+            0 => self.last_request(run.job).await,
+            request => request,
+        };
+        let kept = JobRun { run_request: request, ..run.clone() };
+        if let Err(error) = self.store.save_run(&kept).await {
+            error!(%error, "the run of a job cannot be kept");
+        }
+    }
+}

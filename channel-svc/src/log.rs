@@ -1,0 +1,12 @@
+//! The log: where every create is written first, by whichever path it came (rules M8, X3). A caller waits in a
+//! bounded queue; one task commits what waits together and answers. What is committed stands in the [`Tail`]
+//! until the follower has made the tables of it.
+
+mod appender;
+pub(crate) mod entry;
+mod pack;
+mod tail;
+
+pub(crate) use appender::{Appended, Appender, Log, LogError};
+pub(crate) use pack::unpack;
+pub(crate) use tail::{Tail, together};

@@ -1,0 +1,53 @@
+//! How the entries of one commit stand in a log row: one after the other, each behind its length.
+
+use std::sync::Arc;
+
+use super::entry::{Entry, EntryError, Row};
+use crate::store::{LogRow, StoreError};
+
+/// A log row is closed when it has reached this many bytes.
+const ROW_BYTES: usize = 1024 * 1024;
+
+/// Numbers entries from `first` on and packs them into rows.
+pub(super) fn pack(first: u64, entries: &[Arc<Entry>]) -> Vec<LogRow> {
+    let mut rows: Vec<LogRow> = Vec::with_capacity(1);
+    for (seq, entry) in (first..).zip(entries) {
+        let bytes = entry.body();
+        if rows.last().is_none_or(|row| row.body.len() + bytes.len() > ROW_BYTES) {
+            rows.push(LogRow { through: seq, operation_through: None, body: Vec::new() });
+        }
+        if let Some(row) = rows.last_mut() {
+            // Encoding a length into a vector cannot fail.
+            let _ = prost::encode_length_delimiter(bytes.len(), &mut row.body);
+            row.body.extend_from_slice(bytes);
+            row.through = seq;
+            if entry.row.is_operation() {
+                row.operation_through = Some(seq);
+            }
+        }
+    }
+    rows
+}
+
+/// The entries of a row with their sequence numbers.
+///
+/// # Errors
+///
+/// [`StoreError::Inconsistent`].
+pub(crate) fn unpack(row: &LogRow) -> Result<Vec<(u64, Arc<Entry>)>, StoreError> {
+    let mut bytes = row.body.as_slice();
+    let mut entries = Vec::new();
+    while !bytes.is_empty() {
+        let length = prost::decode_length_delimiter(&mut bytes).map_err(EntryError::from)?;
+        let Some((entry, rest)) = bytes.split_at_checked(length) else {
+            return Err(StoreError::Inconsistent(format!("log row {} is cut short", row.through)));
+        };
+        entries.push(Arc::new(Entry::encoded(Row::decode(entry)?, entry.to_vec())));
+        bytes = rest;
+    }
+    let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+    let Some(first) = (row.through + 1).checked_sub(count) else {
+        return Err(StoreError::Inconsistent(format!("log row {} holds {count} entries", row.through)));
+    };
+    Ok((first..).zip(entries).collect())
+}

@@ -1,0 +1,147 @@
+//! What has been acknowledged and does not stand in the tables yet. A read looks here first, so it sees every
+//! create that was acknowledged before it began.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use tillsync_proto::{Criterion, CustomerId};
+use tokio::sync::Notify;
+
+use super::entry::{Entry, Row};
+
+/// The newest part of the log, in memory. Bounded by the appender, which waits for [`Tail::room`].
+pub(crate) struct Tail {
+    bound: usize,
+    state: RwLock<State>,
+    /// Something was added.
+    grown: Notify,
+    /// Something was removed.
+    shrunk: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order of the log.
+    queue: VecDeque<(u64, Arc<Entry>)>,
+    /// What is known of each customer from the whole tail, and the newest entry that says so.
+    customers: HashMap<CustomerId, (u64, Arc<Entry>)>,
+    /// By account number, of those that have one.
+    accounts: HashMap<String, CustomerId>,
+    /// Entries that are operations.
+    operations: usize,
+}
+
+impl Tail {
+    /// An empty tail of at most `bound` entries.
+    pub fn new(bound: usize) -> Self {
+        Self { bound, state: RwLock::default(), grown: Notify::new(), shrunk: Notify::new() }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds entries that have been committed, in order.
+    pub fn push(&self, entries: impl IntoIterator<Item = (u64, Arc<Entry>)>) {
+        let mut state = self.write();
+        for (seq, entry) in entries {
+            let id = entry.id();
+            let known = match state.customers.get(&id) {
+                None => Arc::clone(&entry),
+                Some((_, before)) => match before.row.merged(&entry.row) {
+                    None => Arc::clone(before),
+                    Some(row) => Arc::new(Entry::new(row)),
+                },
+            };
+            if let Some(number) = &known.row.customer.account_number {
+                state.accounts.insert(number.clone(), id);
+            }
+            state.operations += usize::from(entry.row.is_operation());
+            state.customers.insert(id, (seq, known));
+            state.queue.push_back((seq, entry));
+        }
+        drop(state);
+        self.grown.notify_one();
+    }
+
+    /// Removes entries that the tables hold now.
+    pub fn remove_through(&self, through: u64) {
+        let mut state = self.write();
+        while state.queue.front().is_some_and(|(seq, _)| *seq <= through) {
+            let Some((seq, entry)) = state.queue.pop_front() else { break };
+            state.operations -= usize::from(entry.row.is_operation());
+            let id = entry.id();
+            if state.customers.get(&id).is_some_and(|(newest, _)| *newest == seq)
+                && let Some((_, known)) = state.customers.remove(&id)
+                && let Some(number) = &known.row.customer.account_number
+            {
+                state.accounts.remove(number);
+            }
+        }
+        drop(state);
+        self.shrunk.notify_one();
+    }
+
+    /// The oldest entries, at most `max`.
+    pub fn oldest(&self, max: usize) -> Vec<(u64, Arc<Entry>)> {
+        self.read().queue.iter().take(max).cloned().collect()
+    }
+
+    /// How many entries it holds.
+    pub fn len(&self) -> usize {
+        self.read().queue.len()
+    }
+
+    /// How many of them are operations, that is customers created async.
+    pub fn operations(&self) -> usize {
+        self.read().operations
+    }
+
+    /// What the tail knows of a customer.
+    pub fn get(&self, id: CustomerId) -> Option<Arc<Entry>> {
+        self.read().customers.get(&id).map(|(_, entry)| Arc::clone(entry))
+    }
+
+    /// The customer of an account number.
+    pub fn id_of_account(&self, number: &str) -> Option<CustomerId> {
+        self.read().accounts.get(number).copied()
+    }
+
+    /// What the tail knows of every customer in it.
+    pub fn customers(&self) -> Vec<Arc<Entry>> {
+        self.read().customers.values().map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+
+    /// Every customer in the tail with its rank; 0 for those that do not match, so that what the tables say of
+    /// them can be left out.
+    pub fn ranks(&self, criterion: &Criterion) -> HashMap<CustomerId, usize> {
+        self.customers().iter().map(|entry| (entry.id(), criterion.rank(entry.terms()))).collect()
+    }
+
+    /// Waits until there is room for one more batch.
+    pub async fn room(&self) {
+        while self.len() >= self.bound {
+            self.shrunk.notified().await;
+        }
+    }
+
+    /// Waits until something has been added since the last time.
+    pub async fn grown(&self) {
+        self.grown.notified().await;
+    }
+}
+
+/// What is known of a customer from the tables and from the tail, which is newer.
+pub(crate) fn together(tables: Option<Row>, tail: Option<&Entry>) -> Option<Row> {
+    match (tables, tail) {
+        (tables, None) => tables,
+        (None, Some(tail)) => Some(tail.row.clone()),
+        (Some(tables), Some(tail)) => Some(tables.merged(&tail.row).unwrap_or(tables)),
+    }
+}

@@ -1,0 +1,246 @@
+//! How a channel is put together.
+
+use std::{sync::Arc, time::Duration};
+
+use service_kit::{
+    clock::{Clock, Ids},
+    config::Chain,
+    database::{self, DatabaseUrl},
+    serve::{ServeError, Server},
+};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tracing::{debug, error};
+
+use crate::{
+    config::Config,
+    customers::{self, Current, Customers},
+    exchange::{self, Exchange, Headquarters},
+    follower::{Follower, catch_up},
+    grpc,
+    log::{Appender, Tail},
+    metrics::Metrics,
+    rts::{Rts, endpoint},
+    store::{PostgresStore, Settings, SqliteStore, Store, StoreError},
+    watchers::Watchers,
+};
+
+/// How long the appender may take for what is queued once nothing more comes.
+const LAST_COMMITS: Duration = Duration::from_secs(5);
+/// How often the log is written back where its database needs that.
+const CHECKPOINT: Duration = Duration::from_millis(100);
+/// How often it is looked whether log entries can go: every this many checkpoints.
+const PRUNE_EVERY: u32 = 10;
+
+/// Why a channel could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Database(#[from] database::OpenError),
+    /// What it holds cannot be read.
+    #[error("the database cannot be read: {0}")]
+    Content(String),
+    /// An address is not one such as `http://127.0.0.1:7200`.
+    #[error("{what} is not an address such as http://127.0.0.1:7200")]
+    Address {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Content(Chain(&error).to_string())
+    }
+}
+
+/// A channel, opened, on either database.
+pub struct Channel(Opened);
+
+enum Opened {
+    Sqlite(Box<Deps<SqliteStore>>),
+    Postgres(Box<Deps<PostgresStore>>),
+}
+
+/// What serving needs.
+struct Deps<S> {
+    config: Config,
+    store: S,
+    settings: Settings,
+    /// The newest entry of the log.
+    newest: u64,
+    rts: Endpoint,
+    hq: Endpoint,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+}
+
+/// Opens a channel's database, or makes it, and applies what its log holds and its tables lack. Headquarters
+/// need not be there.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub async fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Channel, OpenError> {
+    let opened = match &config.database {
+        DatabaseUrl::Sqlite(path) => {
+            let store = SqliteStore::open(path, ids.clone()).await?;
+            Opened::Sqlite(Box::new(Deps::read(config, store, clock, ids).await?))
+        }
+        DatabaseUrl::Postgres(url) => {
+            let store = PostgresStore::open(url, ids.clone()).await?;
+            Opened::Postgres(Box::new(Deps::read(config, store, clock, ids).await?))
+        }
+    };
+    Ok(Channel(opened))
+}
+
+/// Serves a channel on a listener, follows its log and runs its jobs, until `shutdown` is cancelled and the last
+/// call has ended, or the drain has taken too long.
+///
+/// # Errors
+///
+/// [`ServeError`].
+pub async fn serve(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    channel: Channel,
+) -> Result<(), ServeError> {
+    match channel.0 {
+        Opened::Sqlite(deps) => deps.serve(listener, shutdown).await,
+        Opened::Postgres(deps) => deps.serve(listener, shutdown).await,
+    }
+}
+
+impl<S: Store> Deps<S> {
+    async fn read(config: &Config, store: S, clock: Arc<dyn Clock>, ids: Ids) -> Result<Self, OpenError> {
+        let address = |what, text: &str| endpoint(text).map_err(|source| OpenError::Address { what, source });
+        let (rts, hq) = (address("--rts", &config.rts)?, address("--hq", &config.hq)?);
+        let newest = catch_up(&store).await?;
+        let settings = store.settings().await?;
+        Ok(Self { config: config.clone(), store, settings, newest, rts, hq, clock, ids })
+    }
+
+    async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let running = self.wire(&shutdown);
+        let Running { customers, exchange, appender, follower, housekeeper, clock } = running;
+        let stop = CancellationToken::new();
+        // Dropping this future stops the tasks as a crash would: what was acknowledged is in the log.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follower.run(stop.clone()));
+        tasks.spawn(housekeeper.run(stop.clone()));
+        tasks.spawn(Arc::clone(&exchange).run(stop.clone()));
+        let mut commits = JoinSet::new();
+        commits.spawn(appender.run());
+
+        let routes = grpc::routes(customers, exchange);
+        let server = Server { routes, names: grpc::NAMES, descriptors: grpc::REFLECTED, clock };
+        let served = server.serve(listener, shutdown).await;
+        // The appender ends when the last caller is gone.
+        if timeout(LAST_COMMITS, commits.join_next()).await.is_err() {
+            debug!("the appender is stopped with callers still there");
+        }
+        stop.cancel();
+        let _ = timeout(LAST_COMMITS, async { while tasks.join_next().await.is_some() {} }).await;
+        served
+    }
+
+    /// Puts the parts together.
+    fn wire(self, shutdown: &CancellationToken) -> Running<S> {
+        let Self { config, store, settings, newest, rts, hq, clock, ids } = self;
+        let metrics = Metrics::new(&config.channel_id);
+        let tail = Arc::new(Tail::new(config.max_tail));
+        let watchers = Arc::new(Watchers::default());
+        let current = Arc::new(Current::new(settings));
+        let (log, appender) =
+            Appender::new(store.clone(), Arc::clone(&tail), Arc::clone(&watchers), metrics.clone(), newest);
+        let follower = Follower {
+            store: store.clone(),
+            tail: Arc::clone(&tail),
+            watchers: Arc::clone(&watchers),
+            metrics: metrics.clone(),
+            ids: ids.clone(),
+        };
+        let housekeeper = Housekeeper { store: store.clone(), retained: config.retained };
+        let exchange = Exchange::new(exchange::Parts {
+            store: store.clone(),
+            hq: Headquarters::new(&hq, &config.channel_id),
+            tail: Arc::clone(&tail),
+            watchers: Arc::clone(&watchers),
+            current: Arc::clone(&current),
+            clock: Arc::clone(&clock),
+            ids: ids.clone(),
+            metrics: metrics.clone(),
+        });
+        let customers = Customers::new(customers::Parts {
+            store,
+            log,
+            tail,
+            watchers,
+            current,
+            rts: Rts::new(&rts, &config.channel_id, metrics.clone()),
+            clock: Arc::clone(&clock),
+            ids,
+            metrics,
+            shutdown: shutdown.clone(),
+        });
+        Running { customers, exchange: Arc::new(exchange), appender, follower, housekeeper, clock }
+    }
+}
+
+/// The parts of a channel that serves.
+struct Running<S> {
+    customers: Customers<S>,
+    exchange: Arc<Exchange<S>>,
+    appender: Appender<S>,
+    follower: Follower<S>,
+    housekeeper: Housekeeper<S>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Keeps the log from growing without end: writes back what commits leave, and removes the oldest entries.
+pub(crate) struct Housekeeper<S> {
+    pub store: S,
+    pub retained: u64,
+}
+
+impl<S: Store> Housekeeper<S> {
+    async fn run(self, stop: CancellationToken) {
+        for round in 1_u32.. {
+            if stop.run_until_cancelled(sleep(CHECKPOINT)).await.is_none() {
+                return;
+            }
+            let done = match round % PRUNE_EVERY {
+                0 => self.prune().await.map(|_| ()),
+                _ => self.store.checkpoint().await,
+            };
+            if let Err(error) = done {
+                error!(error = %Chain(&error), "the log cannot be kept small");
+            }
+        }
+    }
+
+    /// Removes a step of entries that have been answered and applied, and are beyond the bound (rule X4). Gives
+    /// how many log rows went.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn prune(&self) -> Result<u64, StoreError> {
+        let log = self.store.log_progress().await?;
+        let applied = self.store.table_progress().await?.applied_through;
+        let mut through = log.newest.saturating_sub(self.retained).min(applied);
+        if log.uploaded_through < log.newest_operation {
+            through = through.min(log.uploaded_through);
+        }
+        if through == 0 { Ok(0) } else { self.store.prune(through).await }
+    }
+}

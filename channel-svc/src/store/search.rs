@@ -1,0 +1,45 @@
+//! The search statement, built the same for both databases.
+
+use sqlx::{Database, Encode, QueryBuilder, Type};
+use tillsync_proto::{Criterion, TermKind, prefix_end};
+
+/// Most terms that one word of a search looks at: exact ones come first, so what is left out is only longer.
+const MAX_TERMS: i64 = 10_000;
+
+/// Customers by rank, then GUID. Columns: `customer_id`, `points`.
+pub(super) fn statement<DB>(criterion: &Criterion, limit: usize) -> QueryBuilder<DB>
+where
+    DB: Database,
+    DB::Arguments: Default,
+    for<'a> String: Encode<'a, DB> + Type<DB>,
+    for<'a> i64: Encode<'a, DB> + Type<DB>,
+{
+    let mut sql = QueryBuilder::new("select customer_id, cast(sum(points) as bigint) as points from (");
+    let (kind, ranges) = ranges(criterion);
+    for (i, (from, to, whole)) in ranges.into_iter().enumerate() {
+        sql.push(if i == 0 { "" } else { " union all " });
+        sql.push("select customer_id, max(case when term = ").push_bind(from.clone());
+        sql.push(" then ").push_bind(whole).push(" else 1 end) as points from (");
+        sql.push("select customer_id, term from customer_terms where kind = ").push_bind(kind);
+        sql.push(" and term >= ").push_bind(from).push(" and term < ").push_bind(to);
+        sql.push(" order by term, customer_id limit ").push_bind(MAX_TERMS);
+        sql.push(") as word group by customer_id");
+    }
+    sql.push(") as words group by customer_id order by points desc, customer_id limit ");
+    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    sql
+}
+
+/// The kind of term, and for each word the range of terms that match and the points of the whole word.
+fn ranges(criterion: &Criterion) -> (i64, Vec<(String, String, i64)>) {
+    let prefix = |text: &String, whole| (text.clone(), prefix_end(text), whole);
+    // The smallest text behind this one: no text holds a NUL.
+    let exact = |text: &String| vec![(text.clone(), format!("{text}\u{1}"), 1)];
+    match criterion {
+        Criterion::Name(words) => (TermKind::Name as i64, words.iter().map(|word| prefix(word, 2)).collect()),
+        Criterion::Email(text) => (TermKind::Email as i64, vec![prefix(text, 1)]),
+        Criterion::Phone(text) => (TermKind::Phone as i64, vec![prefix(text, 1)]),
+        Criterion::Account(text) => (TermKind::Account as i64, exact(text)),
+        Criterion::Card(text) => (TermKind::Card as i64, exact(text)),
+    }
+}

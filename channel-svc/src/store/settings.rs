@@ -1,0 +1,114 @@
+//! Statements whose text is the same for both databases, and how their rows are read.
+
+use std::time::Duration;
+
+use serde_json as json;
+use tillsync_proto::{Features, Job, Micros, Schedule};
+
+use super::{JobRun, Setting, Settings, StoreError, TableProgress, signed, unsigned};
+
+pub(super) const ID_OF_ACCOUNT: &str =
+    "select customer_id from customer_terms where kind = 4 and term = $1 order by customer_id limit 1";
+pub(super) const PAGE: &str = "select body from customers where id > $1 order by id limit $2";
+pub(super) const ADVANCE: &str = "update progress set customers = customers + $1, pending = pending + $2, \
+     applied_through = coalesce($3, applied_through), feed_epoch = coalesce($4, feed_epoch), \
+     feed_version = coalesce($5, feed_version), feed_head = coalesce($6, feed_head), \
+     level_at = coalesce($7, level_at), contact_at = coalesce($8, contact_at)";
+pub(super) const PROGRESS: &str = "select applied_through, customers, pending, \
+     (select created_at from customers where pending = 1 order by created_at limit 1), \
+     feed_epoch, feed_version, feed_head, level_at, contact_at from progress";
+pub(super) const SETTINGS: &str = "select name, version, value from settings";
+pub(super) const SAVE_SETTING: &str = "insert into settings (name, version, value) values ($1, $2, $3) \
+     on conflict (name) do update set version = excluded.version, value = excluded.value";
+pub(super) const RUNS: &str =
+    "select job, run_request, started_at, elapsed_micros, moved, error from job_runs";
+pub(super) const SAVE_RUN: &str = "insert into job_runs \
+     (job, run_request, started_at, elapsed_micros, moved, error) values ($1, $2, $3, $4, $5, $6) \
+     on conflict (job) do update set run_request = excluded.run_request, started_at = excluded.started_at, \
+     elapsed_micros = excluded.elapsed_micros, moved = excluded.moved, error = excluded.error";
+
+pub(super) type ProgressColumns = (i64, i64, i64, Option<i64>, String, i64, i64, i64, i64);
+
+pub(super) fn progress(row: ProgressColumns) -> TableProgress {
+    let (applied, customers, pending, oldest, feed_epoch, version, head, level_at, contact_at) = row;
+    TableProgress {
+        applied_through: unsigned(applied),
+        customers: unsigned(customers),
+        pending: unsigned(pending),
+        oldest_pending: oldest.map(Micros),
+        feed_epoch,
+        feed_version: unsigned(version),
+        feed_head: unsigned(head),
+        level_at: Micros(level_at),
+        contact_at: Micros(contact_at),
+    }
+}
+
+pub(super) type SettingRow = (String, i64, String);
+
+const PROFILE: &str = "profile";
+const FEATURES: &str = "features";
+
+fn inconsistent(name: &str, error: impl std::fmt::Display) -> StoreError {
+    StoreError::Inconsistent(format!("the setting {name}: {error}"))
+}
+
+pub(super) fn read(rows: Vec<SettingRow>) -> Result<Settings, StoreError> {
+    let mut settings = Settings::default();
+    for (name, version, value) in rows {
+        match name.as_str() {
+            PROFILE => {
+                settings.profile = json::from_str(&value).map_err(|error| inconsistent(&name, error))?;
+                settings.profile_version = unsigned(version);
+            }
+            FEATURES => {
+                let bits = value.parse().map_err(|error| inconsistent(&name, error))?;
+                settings.features = Features::from_bits(bits);
+                settings.features_version = unsigned(version);
+            }
+            _ => {
+                let schedule: Schedule =
+                    json::from_str(&value).map_err(|error| inconsistent(&name, error))?;
+                settings.schedules.push(schedule);
+            }
+        }
+    }
+    Ok(settings)
+}
+
+pub(super) fn write(setting: Setting) -> Result<SettingRow, StoreError> {
+    Ok(match setting {
+        Setting::Profile(profile, version) => {
+            let value = json::to_string(&profile).map_err(|error| inconsistent(PROFILE, error))?;
+            (PROFILE.to_owned(), signed(version), value)
+        }
+        Setting::Features(features, version) => {
+            (FEATURES.to_owned(), signed(version), features.bits().to_string())
+        }
+        Setting::Schedule(schedule) => {
+            let name = format!("schedule of {}", schedule.job.name());
+            let value = json::to_string(&schedule).map_err(|error| inconsistent(&name, error))?;
+            (name, 0, value)
+        }
+    })
+}
+
+pub(super) type RunRow = (String, i64, i64, i64, i64, String);
+
+pub(super) fn run((job, request, started, elapsed, rows, error): RunRow) -> Result<JobRun, StoreError> {
+    let known = Job::from_name(&job);
+    Ok(JobRun {
+        job: known.ok_or_else(|| StoreError::Inconsistent(format!("the job {job}")))?,
+        run_request: unsigned(request),
+        started_at: Micros(started),
+        elapsed: Duration::from_micros(unsigned(elapsed)),
+        rows: unsigned(rows),
+        error,
+    })
+}
+
+pub(super) fn run_row(run: &JobRun) -> RunRow {
+    let elapsed = i64::try_from(run.elapsed.as_micros()).unwrap_or(i64::MAX);
+    let name = run.job.name().to_owned();
+    (name, signed(run.run_request), run.started_at.0, elapsed, signed(run.rows), run.error.clone())
+}
