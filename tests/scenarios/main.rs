@@ -1,3 +1,8 @@
 //! Scenarios over real servers, processes that are killed, and checks of ARCHITECTURE.md.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "this is test code")]
+
 mod architecture;
+mod client;
+mod journey;
+mod killed;

@@ -1,1 +1,0 @@
-//! Nothing: the scenarios are in `scenarios/`, in one test binary.

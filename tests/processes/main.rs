@@ -1,0 +1,35 @@
+//! One service of a chain in a process of its own, so that a scenario can kill it.
+//!
+//! `service-under-test hq PORT DATABASE`, `service-under-test channel PORT DATABASE ID RTS_URL HQ_URL`
+
+use std::{error::Error, sync::Arc};
+
+use channel_svc as channel;
+use hq_svc as hq;
+use service_kit::clock::{Clock, Ids, SystemClock};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let ids = Ids::from_os(Arc::clone(&clock));
+    let listen = async |port: &str| TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).await;
+    let never = CancellationToken::new();
+    match arguments[..] {
+        ["hq", port, database] => {
+            let config = hq::Config { database: database.parse()?, ..hq::Config::default() };
+            let hq = hq::open(&config, clock, ids).await?;
+            hq::serve(listen(port).await?, never, hq).await?;
+        }
+        ["channel", port, database, id, rts, hq] => {
+            let config = channel::Config::new(id.parse()?, database.parse()?, rts, hq);
+            let store = channel::open(&config, clock, ids).await?;
+            channel::serve(listen(port).await?, never, store).await?;
+        }
+        _ => return Err("usage: see the source".into()),
+    }
+    Ok(())
+}

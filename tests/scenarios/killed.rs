@@ -1,0 +1,183 @@
+//! Processes that are killed (SIGKILL) while they work, and started again.
+
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::client::{Headquarters, PATIENCE, Store, audit, mint, person, until};
+
+/// Creates that must be acknowledged in each part of a scenario: before the kill, while the service is gone,
+/// and after it has come back.
+const CREATES: usize = 150;
+/// Tills that create at the same time.
+const TILLS: usize = 6;
+
+/// A service in a process of its own; killed when dropped.
+struct Process {
+    arguments: Vec<String>,
+    child: Child,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let child = Self::spawn(&arguments);
+        Self { arguments, child }
+    }
+
+    fn spawn(arguments: &[String]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
+        command.args(arguments).stdin(Stdio::null()).spawn().expect("the service starts")
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is told.
+    fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    fn start_again(&mut self) {
+        self.child = Self::spawn(&self.arguments);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port().to_string()
+}
+
+/// Headquarters and two stores in processes of their own: the first async, the second sync with the fallback.
+struct Chain {
+    hq_process: Process,
+    store_processes: Vec<Process>,
+    hq: Headquarters,
+    stores: Vec<Store>,
+    _folder: tempfile::TempDir,
+}
+
+impl Chain {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+        let hq_port = free_port();
+        let hq_url = format!("http://127.0.0.1:{hq_port}");
+        let hq_process = Process::start(&["hq", &hq_port, &file("hq.db")]);
+        let (mut stores, mut store_processes) = (Vec::new(), Vec::new());
+        for id in ["store-1", "store-2"] {
+            let port = free_port();
+            let database = file(&format!("{id}.db"));
+            store_processes.push(Process::start(&["channel", &port, &database, id, &hq_url, &hq_url]));
+            stores.push(Store::new(id, &format!("http://127.0.0.1:{port}")));
+        }
+        let hq = Headquarters::new(&hq_url);
+        for (store, create_async) in stores.iter().zip([true, false]) {
+            until("the store answers", async || store.status().await.is_ok()).await;
+            hq.set_mode(store, create_async, true).await;
+        }
+        Self { hq_process, store_processes, hq, stores, _folder: folder }
+    }
+
+    async fn audit(&self, acknowledged: &BTreeSet<Uuid>) {
+        audit(&self.hq, &self.stores.iter().collect::<Vec<_>>(), acknowledged).await;
+    }
+}
+
+/// Tills that create customers one after the other until they are told to stop. A create that fails is sent
+/// again under the same GUID, as a till does.
+struct Tills {
+    acknowledged: Arc<Mutex<BTreeSet<Uuid>>>,
+    count: Arc<AtomicUsize>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Tills {
+    fn start(stores: &[Store]) -> Self {
+        let tills = Self {
+            acknowledged: Arc::default(),
+            count: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        };
+        stores.iter().cycle().take(TILLS).cloned().fold(tills, |mut tills, store| {
+            let (acknowledged, count) = (Arc::clone(&tills.acknowledged), Arc::clone(&tills.count));
+            let stop = tills.stop.clone();
+            tills.tasks.spawn(async move {
+                while !stop.is_cancelled() {
+                    let id = mint();
+                    let customer = person(&id.simple().to_string());
+                    let created = async {
+                        while store.create(id, customer.clone()).await.is_err() {
+                            sleep(Duration::from_millis(20)).await;
+                        }
+                    };
+                    timeout(PATIENCE, created).await.expect("the create is acknowledged in the end");
+                    acknowledged.lock().expect("no panic").insert(id);
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            tills
+        })
+    }
+
+    /// Waits until this many more have been acknowledged.
+    async fn more(&self, creates: usize) {
+        let goal = self.count.load(Ordering::Relaxed) + creates;
+        until("creates go on", async || self.count.load(Ordering::Relaxed) >= goal).await;
+    }
+
+    async fn stop(self) -> BTreeSet<Uuid> {
+        self.stop.cancel();
+        self.tasks.join_all().await;
+        Arc::into_inner(self.acknowledged).expect("the tills are gone").into_inner().expect("no panic")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m4_headquarters_is_killed_and_creates_go_on() {
+    let mut chain = Chain::start().await;
+    let tills = Tills::start(&chain.stores);
+    tills.more(CREATES).await;
+    chain.hq_process.kill();
+    tills.more(CREATES).await;
+    chain.hq_process.start_again();
+    tills.more(CREATES).await;
+    let acknowledged = tills.stop().await;
+    assert!(acknowledged.len() >= 3 * CREATES);
+    chain.audit(&acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m8_stores_are_killed_and_every_acknowledged_create_is_there() {
+    let mut chain = Chain::start().await;
+    let tills = Tills::start(&chain.stores);
+    for _ in 0..3 {
+        for victim in 0..chain.store_processes.len() {
+            tills.more(CREATES / 3).await;
+            chain.store_processes[victim].kill();
+            chain.store_processes[victim].start_again();
+        }
+    }
+    let acknowledged = tills.stop().await;
+    chain.audit(&acknowledged).await;
+}
