@@ -73,13 +73,15 @@ fn start() -> Option<Server> {
     } else {
         ""
     };
-    // The shell ends the server when its standard input closes, which it does however this process ends.
+    // The shell ends the server when its standard input closes, which it does however this process ends. Not
+    // by a signal of its own: SIGINT is ignored by what a shell runs in the background.
     let script = format!(
         "set -e; cd '{data}'; {as_user} '{bin}/initdb' -D '{data}/db' -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >initdb.log 2>&1; \
          {as_user} '{bin}/postgres' -D '{data}/db' -p {port} -c listen_addresses=127.0.0.1 -c fsync=off \
          -c unix_socket_directories= -c max_connections=200 -c log_min_messages=fatal >server.log 2>&1 & pid=$!; \
          until '{bin}/pg_isready' -q -h 127.0.0.1 -p {port}; do kill -0 $pid || exit 1; sleep 0.05; done; \
-         echo ready; cat >/dev/null; kill -INT $pid; wait $pid || true; rm -rf '{data}'",
+         echo ready; cat >/dev/null; \
+         {as_user} '{bin}/pg_ctl' stop -s -m immediate -D '{data}/db' || true; wait $pid || true; rm -rf '{data}'",
         data = folder.path().display(),
         bin = binaries.display(),
     );
