@@ -1,2 +1,91 @@
-//! Thin binary.
-fn main() {}
+//! `hq-svc`: headquarters as a process.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use hq_svc::{Config, NumberFormat, OpenError, ServeError, open, serve};
+use service_kit::{
+    clock::{Clock, Ids, SystemClock},
+    config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
+    database::DatabaseUrl,
+    telemetry,
+};
+use tracing::{info, level_filters::LevelFilter};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Headquarters of Tillsync: owns the customers and gives out their account numbers.
+///
+/// Serves the real-time service, the data exchange and the admin service, with health, reflection and
+/// Prometheus metrics at /metrics, on one port. Runs the customer sync job.
+#[derive(Parser)]
+#[command(name = "hq-svc", version)]
+struct Args {
+    /// Where to listen. Port 0 takes a free one; the log says which.
+    #[arg(long, env = "HQ_LISTEN", default_value = "127.0.0.1:7200", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where the data is: sqlite:FILE or postgres://…
+    #[arg(long, env = "HQ_DATABASE_URL", default_value = "sqlite:hq.db", value_name = "URL")]
+    database_url: DatabaseUrl,
+    /// Format of account numbers: a prefix, then # for each digit.
+    #[arg(long, env = "HQ_ACCOUNT_NUMBERS", default_value = "C-########", value_name = "FORMAT")]
+    account_numbers: NumberFormat,
+    /// Format of loyalty card numbers.
+    #[arg(long, env = "HQ_CARD_NUMBERS", default_value = "L-########", value_name = "FORMAT")]
+    card_numbers: NumberFormat,
+    /// Accept callers from other machines, without checking who they are.
+    #[arg(long, env = "HQ_INSECURE")]
+    insecure: bool,
+    /// Least severe log line to write to standard error: off, error, warn, info, debug, trace.
+    #[arg(long, env = "HQ_LOG", default_value = "info", value_name = "LEVEL")]
+    log: LevelFilter,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("the operating system refuses")]
+    System(#[from] std::io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Args::try_parse() {
+        Ok(args) => exit("hq-svc", run(args).await),
+        // Help and version are no errors.
+        Err(help) if !help.use_stderr() => {
+            print!("{help}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let text = error.to_string();
+            eprintln!("hq-svc: {}", text.trim_start_matches("error: ").lines().next().unwrap_or_default());
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    telemetry::init_logs(args.log);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let ids = Ids::from_os(Arc::clone(&clock));
+    let config = Config {
+        number_format: args.account_numbers,
+        card_format: args.card_numbers,
+        ..Config::new(args.database_url)
+    };
+    let hq = open(&config, clock, ids).await?;
+    let listener = listen(args.listen, args.insecure).await?;
+    let shutdown = shutdown_on_signal()?;
+    let address = listener.local_addr()?;
+    info!(%address, database = ?config.database, "headquarters serves");
+    serve(listener, shutdown, hq).await?;
+    info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! What an administrator does: profiles, flags, schedules, runs, and the lists to look at.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use service_kit::{
+    deadline::{Deadline, remaining_or},
+    retry::transaction,
+};
+use tillsync_proto::{
+    ChannelId, Feature, Features, FunctionalityProfile, Job, PageToken, Schedule,
+    pb::{common, hq},
+};
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    board::HEADQUARTERS,
+    error::{Error, Result},
+    hq::Headquarters,
+    store::{ArrivalCounts, ChannelRow, Head, Session, SetAside, Store},
+};
+
+/// Longest wait for a run.
+const LONGEST_RUN: Duration = Duration::from_secs(60);
+/// A page of what was set aside, and the statuses of channels, stop before they have this much, in bytes.
+const MAX_BYTES: usize = 3 << 20;
+
+/// How headquarters is.
+pub(crate) struct HqStatus {
+    pub head: Head,
+    pub arrivals: ArrivalCounts,
+    pub conversions_per_second: f64,
+    pub channels: Vec<hq::ChannelSummary>,
+}
+
+/// One page of a list.
+pub(crate) struct Page<T> {
+    pub items: Vec<T>,
+    /// Empty on the last page.
+    pub next_page_token: String,
+}
+
+impl<S: Store> Headquarters<S> {
+    /// The profile of a channel, which need not have called yet.
+    pub async fn profile(&self, channel: &ChannelId) -> Result<(FunctionalityProfile, u64)> {
+        Ok(self.store.profile(channel).await?)
+    }
+
+    /// Replaces a profile, and gives its version.
+    pub async fn set_profile(&self, channel: &ChannelId, profile: FunctionalityProfile) -> Result<u64> {
+        self.contacts.register(channel).await?;
+        let set = || self.store.set_profile(channel, profile);
+        Ok(transaction("set a profile", &self.ids, set).await?)
+    }
+
+    /// The flags and the version of their set.
+    pub async fn flags(&self) -> Result<(Features, u64)> {
+        Ok(self.store.flags().await?)
+    }
+
+    /// Switches a flag, and gives the version of the set.
+    pub async fn set_flag(&self, feature: Feature, enabled: bool) -> Result<u64> {
+        let set = || self.store.set_flag(feature, enabled);
+        Ok(transaction("switch a flag", &self.ids, set).await?)
+    }
+
+    /// Replaces a schedule; those who follow it learn of it at once (rule X8).
+    pub async fn set_schedule(&self, schedule: Schedule) -> Result<()> {
+        let set = || self.store.set_schedule(schedule);
+        transaction("set a schedule", &self.ids, set).await?;
+        self.board.set_schedule(schedule);
+        Ok(())
+    }
+
+    /// Asks for a run of a job, and waits until it has ended: at a channel, at every channel that is
+    /// connected, or here for the customer sync job.
+    pub async fn run_job(
+        &self,
+        job: Job,
+        channel: Option<ChannelId>,
+        deadline: Option<Deadline>,
+    ) -> Result<Vec<Session>> {
+        let channels = match (job, channel) {
+            (Job::CustomerSync, _) => vec![HEADQUARTERS.to_owned()],
+            (_, Some(channel)) if self.contacts.knows(&channel) => vec![channel.as_str().to_owned()],
+            (_, Some(channel)) => return Err(Error::NoChannel(channel)),
+            (_, None) => self.board.connected().iter().map(|channel| channel.as_str().to_owned()).collect(),
+        };
+        // From before the request on, so that no session is missed.
+        let sessions = self.board.watch_sessions();
+        let requests = self.unhurried(move |hq| async move { hq.request_runs(job, &channels).await }).await?;
+        let limit = remaining_or(deadline, self.clock.now(), LONGEST_RUN);
+        tokio::select! {
+            ended = timeout(limit, self.wait_for_runs(job, &requests, sessions)) => {
+                ended.unwrap_or(Err(Error::Deadline))
+            }
+            () = self.shutdown.cancelled() => Err(Error::Stopping),
+        }
+    }
+
+    async fn request_runs(&self, job: Job, channels: &[String]) -> Result<Vec<(String, u64)>> {
+        let request = || self.store.request_runs(job, channels);
+        let requests = transaction("request runs", &self.ids, request).await?;
+        self.board.request(job, &requests);
+        Ok(requests)
+    }
+
+    async fn wait_for_runs(
+        &self,
+        job: Job,
+        requests: &[(String, u64)],
+        mut changed: watch::Receiver<u64>,
+    ) -> Result<Vec<Session>> {
+        let mut ended = Vec::with_capacity(requests.len());
+        for (channel, request) in requests {
+            loop {
+                changed.mark_unchanged();
+                if let Some(session) = self.store.session_of(job, channel, *request).await? {
+                    ended.push(session);
+                    break;
+                }
+                changed.changed().await.map_err(|_| Error::Stopping)?;
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The newest sessions.
+    pub async fn sessions(&self, page_size: usize, token: &str) -> Result<Page<Session>> {
+        const QUERY: &str = "sessions";
+        let before = place(QUERY, token)?;
+        let mut found = self.store.sessions(before, page_size + 1).await?;
+        let more = found.len() > page_size;
+        found.truncate(page_size);
+        let last = found.last().map(|(seq, _)| *seq).filter(|_| more);
+        let items = found.into_iter().map(|(_, session)| session).collect();
+        Ok(Page { items, next_page_token: token_at(QUERY, last) })
+    }
+
+    /// Operations that were set aside, by channel and counter.
+    pub async fn set_aside(&self, page_size: usize, token: &str) -> Result<Page<SetAside>> {
+        const QUERY: &str = "set aside";
+        let after = place(QUERY, token)?;
+        let mut found = self.store.set_aside(after, page_size + 1).await?;
+        let fitting = bounded(&found, |one| match &one.payload {
+            crate::store::StoredPayload::Good(operation) => common::Operation::from(operation).encoded_len(),
+            crate::store::StoredPayload::Bad(raw) => raw.len(),
+        });
+        let keep = page_size.min(fitting);
+        let more = found.len() > keep;
+        found.truncate(keep);
+        let last = found.last().map(|one| one.seq).filter(|_| more);
+        Ok(Page { items: found, next_page_token: token_at(QUERY, last) })
+    }
+
+    /// How headquarters and its channels are (rule S2).
+    pub async fn status(&self) -> Result<HqStatus> {
+        let head = self.store.head().await?;
+        let arrivals = self.store.arrival_counts().await?;
+        let last = self.store.last_conversion().await?;
+        #[expect(clippy::cast_precision_loss, reason = "a rate to look at")]
+        let rate = |run: Session| run.rows as f64 / run.elapsed.as_secs_f64().max(1e-6);
+        let (_, features_version) = self.store.flags().await?;
+        let channels = self.store.channels().await?;
+        Ok(HqStatus {
+            head,
+            arrivals,
+            conversions_per_second: last.map_or(0.0, rate),
+            channels: self.summaries(channels, features_version),
+        })
+    }
+
+    fn summaries(&self, channels: Vec<ChannelRow>, features_version: u64) -> Vec<hq::ChannelSummary> {
+        let (now, connected) = (self.clock.wall_micros(), self.board.connected());
+        let connected: std::collections::HashSet<ChannelId> = connected.into_iter().collect();
+        // Beyond the bound a channel is listed by its name alone: a message may have 4 MiB.
+        let with_status = bounded(&channels, |row| row.status.as_ref().map_or(0, Vec::len));
+        let summary = |(i, row): (usize, ChannelRow)| {
+            let status = row.status.filter(|_| i < with_status);
+            let status = status.and_then(|bytes| common::ChannelStatus::decode(bytes.as_slice()).ok());
+            let mut status = status.unwrap_or_default();
+            row.id.as_str().clone_into(&mut status.channel_id);
+            let contact = self.contacts.last(&row.id).or(row.last_contact_at);
+            let micros = contact.map(|at| u64::try_from(now - at).unwrap_or_default());
+            hq::ChannelSummary {
+                status: Some(status),
+                last_contact: micros.and_then(|micros| Duration::from_micros(micros).try_into().ok()),
+                profile_version: row.profile_version,
+                features_version,
+                connected: connected.contains(&row.id),
+            }
+        };
+        channels.into_iter().enumerate().map(summary).collect()
+    }
+}
+
+/// How many items fit into [`MAX_BYTES`]; at least one.
+fn bounded<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> usize {
+    let mut left = MAX_BYTES;
+    let fitting = items.iter().take_while(|item| {
+        let rest = left.checked_sub(bytes(item));
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    });
+    fitting.count().max(1)
+}
+
+fn place(query: &str, token: &str) -> Result<Option<i64>> {
+    let after = PageToken::parse_number(query, token).map_err(|_| Error::BadPageToken)?;
+    after.map(|after| i64::try_from(after).map_err(|_| Error::BadPageToken)).transpose()
+}
+
+fn token_at(query: &str, last: Option<i64>) -> String {
+    let last = last.and_then(|seq| u64::try_from(seq).ok());
+    last.map(|seq| PageToken::at_number(query, seq).to_string()).unwrap_or_default()
+}

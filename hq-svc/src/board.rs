@@ -1,0 +1,145 @@
+//! What the schedules are, who listens for them, and which runs were asked for. The tables keep it; the board
+//! shows it to streams and to the customer sync job as it changes. One process serves a database at a time,
+//! so nobody else changes it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tillsync_proto::{ChannelId, Job, Schedule};
+use tokio::sync::watch;
+
+use crate::{metrics, store::RunRequests};
+
+/// The channel of the customer sync job.
+pub(crate) const HEADQUARTERS: &str = "";
+
+/// A job's schedule and the newest request to run it now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct JobOrder {
+    pub schedule: Schedule,
+    /// Counted from 1; 0: none.
+    pub run_request: u64,
+}
+
+struct Orders {
+    schedules: BTreeMap<Job, Schedule>,
+    /// At most one for each job and channel.
+    requests: RunRequests,
+}
+
+/// The board. Clones show the same.
+#[derive(Clone)]
+pub(crate) struct Board {
+    orders: Arc<watch::Sender<Orders>>,
+    /// Counts changes of the sessions.
+    sessions: Arc<watch::Sender<u64>>,
+    /// How many streams each channel has open; a channel that has none is not in it.
+    listening: Arc<Mutex<HashMap<ChannelId, usize>>>,
+}
+
+impl Board {
+    pub fn new(schedules: Vec<Schedule>, requests: RunRequests) -> Self {
+        let schedules = schedules.into_iter().map(|schedule| (schedule.job, schedule)).collect();
+        Self {
+            orders: Arc::new(watch::Sender::new(Orders { schedules, requests })),
+            sessions: Arc::new(watch::Sender::new(0)),
+            listening: Arc::default(),
+        }
+    }
+
+    /// The order for a job, as it is now.
+    pub fn order(&self, job: Job, channel: &str) -> JobOrder {
+        let orders = self.orders.borrow();
+        let schedule = orders.schedules.get(&job).copied().unwrap_or(Schedule::default_for(job));
+        let run_request = orders.requests.get(&(job, channel.to_owned())).copied().unwrap_or_default();
+        JobOrder { schedule, run_request }
+    }
+
+    /// The orders for the jobs that a channel runs.
+    pub fn orders(&self, channel: &ChannelId) -> Vec<JobOrder> {
+        let jobs = Job::ALL.into_iter().filter(|job| *job != Job::CustomerSync);
+        jobs.map(|job| self.order(job, channel.as_str())).collect()
+    }
+
+    /// All schedules.
+    pub fn schedules(&self) -> Vec<Schedule> {
+        self.orders.borrow().schedules.values().copied().collect()
+    }
+
+    /// Wakes whenever an order changes.
+    pub fn watch(&self) -> Changes {
+        Changes { orders: self.orders.subscribe() }
+    }
+
+    pub fn set_schedule(&self, schedule: Schedule) {
+        self.orders.send_modify(|orders| {
+            orders.schedules.insert(schedule.job, schedule);
+        });
+    }
+
+    pub fn request(&self, job: Job, requests: &[(String, u64)]) {
+        self.orders.send_modify(|orders| {
+            for (channel, request) in requests {
+                // Two requests may come here in the other order than they were numbered.
+                let newest = orders.requests.entry((job, channel.clone())).or_default();
+                *newest = (*newest).max(*request);
+            }
+        });
+    }
+
+    /// Says that sessions were kept.
+    pub fn sessions_changed(&self) {
+        self.sessions.send_modify(|count| *count += 1);
+    }
+
+    /// Wakes whenever sessions were kept.
+    pub fn watch_sessions(&self) -> watch::Receiver<u64> {
+        self.sessions.subscribe()
+    }
+
+    /// Counts a channel as connected for as long as the guard lives.
+    pub fn listen(&self, channel: ChannelId) -> Listening {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        *listening.entry(channel.clone()).or_default() += 1;
+        metrics::connected(listening.len());
+        Listening { board: self.clone(), channel }
+    }
+
+    /// The channels that listen now.
+    pub fn connected(&self) -> Vec<ChannelId> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+/// Wakes on changes of orders.
+pub(crate) struct Changes {
+    orders: watch::Receiver<Orders>,
+}
+
+impl Changes {
+    /// Waits for the next change. False: the board is gone.
+    pub async fn changed(&mut self) -> bool {
+        self.orders.changed().await.is_ok()
+    }
+}
+
+/// A channel that listens.
+pub(crate) struct Listening {
+    board: Board,
+    channel: ChannelId,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut listening = self.board.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(streams) = listening.get_mut(&self.channel) {
+            *streams -= 1;
+            if *streams == 0 {
+                listening.remove(&self.channel);
+            }
+        }
+        metrics::connected(listening.len());
+    }
+}

@@ -1,0 +1,85 @@
+//! Why a use case refuses. `status.rs` says how each goes out.
+
+use service_kit::group::GroupError;
+use tillsync_proto::{ChannelId, CustomerId, Violations};
+
+use crate::store::StoreError;
+
+/// A refusal. Texts name customers by GUID only (rule Z5).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields break a rule.
+    #[error("{0}")]
+    Invalid(#[from] Violations),
+    /// A page token of another query.
+    #[error("page_token is not a page token of this query")]
+    BadPageToken,
+    /// No such customer.
+    #[error("there is no such customer")]
+    NoCustomer,
+    /// No such channel.
+    #[error("the channel {0} has never called")]
+    NoChannel(ChannelId),
+    /// The GUID is taken by a customer with other content (rule M9).
+    #[error("the customer {0} exists with other content")]
+    GuidTaken(CustomerId),
+    /// The request id of a loyalty card was used for something else.
+    #[error("the request id was used for another card")]
+    RequestUsed,
+    /// The customer changed since the etag was read.
+    #[error("the customer {0} has changed since it was read")]
+    EtagMismatch(CustomerId),
+    /// The customer changed again and again while this call tried to change it.
+    #[error("the customer {0} is being changed by others; nothing was done")]
+    Contended(CustomerId),
+    /// The card belongs to someone else.
+    #[error("the loyalty card belongs to another customer")]
+    CardTaken,
+    /// A number sequence is at its end (rule X6).
+    #[error("the number sequence has no numbers left")]
+    NumbersExhausted,
+    /// The queue of creates is full.
+    #[error("too many creates are waiting; nothing was done")]
+    Overloaded,
+    /// There is no room for another channel.
+    #[error("there are too many channels; nothing was done")]
+    TooManyChannels,
+    /// The service is stopping.
+    #[error("headquarters is stopping")]
+    Stopping,
+    /// The caller's time, or our own limit, ran out.
+    #[error("the job has not ended in time; it goes on")]
+    Deadline,
+    /// The database cannot be reached; what became of the call is not known.
+    #[error("the database cannot be reached")]
+    Unreachable,
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A task of ours ended before its work did.
+    #[error("the service failed")]
+    Broken,
+}
+
+/// The result of a use case.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        if error.is_unreachable() {
+            tracing::error!(error = %service_kit::config::Chain(&error), "the database cannot be reached");
+            Self::Unreachable
+        } else {
+            Self::Store(error)
+        }
+    }
+}
+
+impl From<GroupError> for Error {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Full => Self::Overloaded,
+            GroupError::Stopped => Self::Stopping,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The Commerce Data Exchange, as channels call it: uploads, the feed, configuration, reports.
+
+use prost::Message as _;
+use service_kit::retry::transaction;
+use tillsync_proto::{
+    Change, ChannelId, CustomerId, Features, FunctionalityProfile, Micros, Violations, convert,
+    pb::{common, hq},
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::{
+    board::JobOrder,
+    error::Result,
+    hq::Headquarters,
+    store::{Arrival, Arrived, Payload, Record, Session, Store},
+};
+
+/// Most operations and bytes of a page (rule X4).
+const MAX_UPLOAD: usize = 1_000;
+const MAX_UPLOAD_BYTES: usize = 3 << 20;
+/// A page of the feed stops before it has this much, in bytes as stored, which is more than as sent.
+const MAX_FEED_BYTES: usize = 3 << 20;
+/// Largest status, in bytes.
+const MAX_STATUS_BYTES: usize = 16 << 10;
+/// Most ended runs in one report.
+const MAX_RUNS: usize = 100;
+/// Longest error of a run, in characters; the rest is cut.
+const MAX_RUN_ERROR_CHARS: usize = 500;
+/// Orders that wait in a stream for a slow channel; what changes meanwhile is sent at its newest.
+const MAX_ORDERS: usize = 16;
+
+/// A page of the feed.
+pub(crate) struct Changes {
+    pub resync: Option<hq::ResyncReason>,
+    pub records: Vec<Record>,
+    /// Where the channel is after the page.
+    pub next: u64,
+    pub head: u64,
+}
+
+impl<S: Store> Headquarters<S> {
+    /// Takes a page of operations, each answered on its own. One that cannot be used is kept as it came and
+    /// set aside; the others arrive.
+    pub async fn upload(
+        &self,
+        channel: &ChannelId,
+        operations: Vec<common::Operation>,
+    ) -> Result<Vec<hq::OperationOutcome>> {
+        check_page(&operations)?;
+        self.contacts.called(channel).await?;
+        let counters: Vec<u64> = operations.iter().map(|operation| operation.counter).collect();
+        let page: Vec<Arrival> = operations.into_iter().map(read).collect();
+        let now = Micros(self.clock.wall_micros());
+        let arrive = || self.store.arrive(channel, page.clone(), now);
+        let arrived = transaction("take an upload", &self.ids, arrive).await?;
+        check_known(&page, &arrived)?;
+        Ok(counters.into_iter().zip(arrived).map(outcome).collect())
+    }
+
+    /// The records after a cursor, each customer once at its newest version (rule X7).
+    pub async fn changes(
+        &self,
+        channel: &ChannelId,
+        cursor: Option<common::FeedCursor>,
+        page_size: usize,
+    ) -> Result<Changes> {
+        let cursor = cursor.filter(|cursor| !cursor.epoch.is_empty()).map(|cursor| {
+            let epoch = cursor.epoch.parse::<Uuid>().ok();
+            (epoch, cursor.version)
+        });
+        self.contacts.called(channel).await?;
+        // The head is read first: what commits after it is in a later page at worst, never left out.
+        let head = self.store.head().await?.version;
+        let resync = match cursor {
+            Some((epoch, _)) if epoch != Some(self.epoch) => Some(hq::ResyncReason::OtherEpoch),
+            Some((_, version)) if version > head => Some(hq::ResyncReason::Ahead),
+            _ => None,
+        };
+        if resync.is_some() {
+            return Ok(Changes { resync, records: Vec::new(), next: 0, head });
+        }
+        let after = cursor.map_or(0, |(_, version)| version);
+        let records = self.store.changes(after, page_size, MAX_FEED_BYTES).await?;
+        let next = records.last().map_or(after, |record| record.version);
+        Ok(Changes { resync, records, next, head: head.max(next) })
+    }
+
+    /// 1070.
+    pub async fn profile_of(&self, channel: &ChannelId) -> Result<(FunctionalityProfile, u64)> {
+        self.contacts.called(channel).await?;
+        Ok(self.store.profile(channel).await?)
+    }
+
+    /// 1110.
+    pub async fn flags_for(&self, channel: &ChannelId) -> Result<(Features, u64)> {
+        self.contacts.called(channel).await?;
+        Ok(self.store.flags().await?)
+    }
+
+    /// The orders for a channel: all at once, then each as it changes, until the receiver is dropped or the
+    /// service stops. The channel counts as connected meanwhile.
+    pub async fn watch_jobs(&self, channel: ChannelId) -> Result<mpsc::Receiver<JobOrder>> {
+        self.contacts.called(&channel).await?;
+        let (sender, receiver) = mpsc::channel(MAX_ORDERS);
+        let (board, shutdown) = (self.board.clone(), self.shutdown.clone());
+        let listening = board.listen(channel.clone());
+        tokio::spawn(async move {
+            let _listening = listening;
+            let mut changes = board.watch();
+            let mut told: Vec<JobOrder> = Vec::new();
+            loop {
+                for order in board.orders(&channel) {
+                    if !told.contains(&order) {
+                        told.retain(|other| other.schedule.job != order.schedule.job);
+                        told.push(order);
+                        tokio::select! {
+                            sent = sender.send(order) => if sent.is_err() { return },
+                            () = shutdown.cancelled() => return,
+                        }
+                    }
+                }
+                tokio::select! {
+                    there = changes.changed() => if !there { return },
+                    () = sender.closed() => return,
+                    () = shutdown.cancelled() => return,
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    /// Keeps what a channel says of itself and the runs that moved rows, failed, or were asked for.
+    pub async fn report(
+        &self,
+        channel: &ChannelId,
+        status: common::ChannelStatus,
+        runs: Vec<common::JobRun>,
+    ) -> Result<()> {
+        if status.encoded_len() > MAX_STATUS_BYTES {
+            let message = format!("is larger than {MAX_STATUS_BYTES} bytes");
+            return Err(Violations::one("status", message).into());
+        }
+        if runs.len() > MAX_RUNS {
+            return Err(Violations::one("ended_runs", format!("has more than {MAX_RUNS} entries")).into());
+        }
+        let runs = runs.into_iter().enumerate().map(|(i, run)| session(channel, i, run));
+        let runs: Vec<Session> = runs.collect::<std::result::Result<_, Violations>>()?;
+        let worth_keeping = |run: &Session| run.rows > 0 || !run.error.is_empty() || run.run_request > 0;
+        let runs: Vec<Session> = runs.into_iter().filter(worth_keeping).collect();
+        self.contacts.called(channel).await?;
+        let (status, now) = (status.encode_to_vec(), Micros(self.clock.wall_micros()));
+        let report = || self.store.report(channel, status.clone(), &runs, now);
+        transaction("keep a report", &self.ids, report).await?;
+        if !runs.is_empty() {
+            self.board.sessions_changed();
+        }
+        Ok(())
+    }
+}
+
+fn check_page(operations: &[common::Operation]) -> Result<()> {
+    if operations.len() > MAX_UPLOAD {
+        return Err(Violations::one("operations", format!("has more than {MAX_UPLOAD} entries")).into());
+    }
+    if operations.iter().map(prost::Message::encoded_len).sum::<usize>() > MAX_UPLOAD_BYTES {
+        return Err(Violations::one("operations", format!("has more than {MAX_UPLOAD_BYTES} bytes")).into());
+    }
+    // Without a counter there is no place to keep an operation in, and it would be lost.
+    let mut v = Violations::default();
+    for (i, operation) in operations.iter().enumerate() {
+        if operation.counter == 0 || i64::try_from(operation.counter).is_err() {
+            v.add(format!("operations[{i}].counter"), "is not between 1 and 2^63 - 1");
+        }
+    }
+    Ok(v.or(())?)
+}
+
+/// A channel whose log began anew would have its new operations taken for old ones, and lost. That is refused
+/// as loudly as can be.
+fn check_known(page: &[Arrival], arrived: &[Arrived]) -> Result<()> {
+    let mut v = Violations::default();
+    for (i, (arrival, arrived)) in page.iter().zip(arrived).enumerate() {
+        if arrived.known && arrival.customer != arrived.customer {
+            let field = format!("operations[{i}].counter");
+            v.add(field, "is that of an operation of another customer, which this channel sent before");
+        }
+    }
+    Ok(v.or(())?)
+}
+
+fn read(operation: common::Operation) -> Arrival {
+    let counter = i64::try_from(operation.counter).unwrap_or_default();
+    let customer = operation.customer_id.parse::<CustomerId>().ok();
+    let checked = convert::operation(operation.clone()).and_then(|operation| {
+        operation.validate()?;
+        match &operation.change {
+            // The values of an update are validated when they are applied; a NUL would break the views.
+            Change::Update(update) if holds_nul(&update.values) => {
+                Err(Violations::one("update.customer", "holds a NUL character"))
+            }
+            _ => Ok(operation),
+        }
+    });
+    let payload = match checked {
+        Ok(operation) => Payload::Good(operation),
+        Err(violations) => Payload::Bad {
+            raw: operation.encode_to_vec(),
+            message: violations.to_string().replace('\0', " "),
+        },
+    };
+    Arrival { counter, customer, payload }
+}
+
+fn holds_nul(content: &tillsync_proto::Content) -> bool {
+    fn in_value(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => text.contains('\0'),
+            serde_json::Value::Array(values) => values.iter().any(in_value),
+            serde_json::Value::Object(fields) => fields.values().any(in_value),
+            _ => false,
+        }
+    }
+    serde_json::to_value(content).is_ok_and(|value| in_value(&value))
+}
+
+fn outcome((counter, arrived): (u64, Arrived)) -> hq::OperationOutcome {
+    let result = match (&arrived.known, &arrived.reason) {
+        (true, _) => hq::OperationResult::Known,
+        (false, Some(_)) => hq::OperationResult::SetAside,
+        (false, None) => hq::OperationResult::Arrived,
+    };
+    hq::OperationOutcome {
+        counter,
+        result: result.into(),
+        account_number: arrived.account_number.unwrap_or_default(),
+        reason: arrived.reason.unwrap_or_default(),
+    }
+}
+
+fn session(channel: &ChannelId, i: usize, run: common::JobRun) -> std::result::Result<Session, Violations> {
+    let at = |field: &str| format!("ended_runs[{i}].{field}");
+    let job = run.job().try_into().map_err(|()| Violations::one(at("job"), "is missing or not known"))?;
+    if run.error.contains('\0') {
+        return Err(Violations::one(at("error"), "holds a NUL character"));
+    }
+    if i64::try_from(run.run_request).is_err() {
+        return Err(Violations::one(at("run_request"), "is larger than 2^63 - 1"));
+    }
+    let elapsed = run.elapsed.unwrap_or_default();
+    let elapsed = elapsed.try_into().map_err(|_| Violations::one(at("elapsed"), "is negative"))?;
+    Ok(Session {
+        channel: Some(channel.clone()),
+        job,
+        run_request: run.run_request,
+        started_at: convert::micros(run.start_time.as_ref()),
+        elapsed,
+        rows: run.rows,
+        error: run.error.chars().take(MAX_RUN_ERROR_CHARS).collect(),
+    })
+}

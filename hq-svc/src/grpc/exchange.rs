@@ -1,0 +1,114 @@
+//! `tillsync.hq.v1.DataExchangeService`.
+
+use tillsync_proto::{
+    Job, Violations, convert,
+    pb::{
+        common,
+        hq::{self, data_exchange_service_server::DataExchangeService},
+    },
+};
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{job, page_size};
+use crate::{error::Error, hq::Headquarters, store::Store};
+
+/// The data exchange.
+pub(super) struct DataExchange<S> {
+    pub hq: Headquarters<S>,
+}
+
+impl<S> DataExchange<S> {
+    fn cursor(&self, version: u64) -> common::FeedCursor {
+        common::FeedCursor { epoch: self.hq.epoch.to_string(), version }
+    }
+}
+
+#[async_trait]
+impl<S: Store> DataExchangeService for DataExchange<S> {
+    type WatchJobsStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<hq::WatchJobsResponse, Status>> + Send>>;
+
+    async fn upload_operations(
+        &self,
+        request: Request<hq::UploadOperationsRequest>,
+    ) -> Result<Response<hq::UploadOperationsResponse>, Status> {
+        let request = request.into_inner();
+        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
+        let work = move |hq: Headquarters<S>| async move { hq.upload(&channel, request.operations).await };
+        let outcomes = self.hq.unhurried(work).await?;
+        let epoch = self.hq.epoch.to_string();
+        Ok(Response::new(hq::UploadOperationsResponse { outcomes, epoch }))
+    }
+
+    async fn list_customer_changes(
+        &self,
+        request: Request<hq::ListCustomerChangesRequest>,
+    ) -> Result<Response<hq::ListCustomerChangesResponse>, Status> {
+        let request = request.into_inner();
+        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
+        let page_size = page_size(request.page_size, 1_000, 5_000).map_err(Error::from)?;
+        let changes = self.hq.changes(&channel, request.cursor, page_size).await?;
+        Ok(Response::new(hq::ListCustomerChangesResponse {
+            resync: changes
+                .resync
+                .map(|reason| hq::Resync { reason: reason.into(), cursor: Some(self.cursor(0)) }),
+            records: changes.records.iter().map(Into::into).collect(),
+            next_cursor: Some(self.cursor(changes.next)),
+            head_version: changes.head,
+        }))
+    }
+
+    async fn get_configuration(
+        &self,
+        request: Request<hq::GetConfigurationRequest>,
+    ) -> Result<Response<hq::GetConfigurationResponse>, Status> {
+        let request = request.into_inner();
+        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
+        let answer = match job(request.job()).map_err(Error::from)? {
+            Job::ChannelConfiguration1070 => {
+                let (profile, version) = self.hq.profile_of(&channel).await?;
+                hq::GetConfigurationResponse { version, profile: Some(profile.into()), features: Vec::new() }
+            }
+            Job::GlobalConfiguration1110 => {
+                let (features, version) = self.hq.flags_for(&channel).await?;
+                let features = features.iter().map(|f| common::Feature::from(f).into()).collect();
+                hq::GetConfigurationResponse { version, profile: None, features }
+            }
+            Job::Upload | Job::CustomerSync | Job::Customers1010 => {
+                let violations = Violations::one("job", "carries no configuration: ask for 1070 or 1110");
+                return Err(Error::from(violations).into());
+            }
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn watch_jobs(
+        &self,
+        request: Request<hq::WatchJobsRequest>,
+    ) -> Result<Response<Self::WatchJobsStream>, Status> {
+        let channel = convert::channel_id(&request.get_ref().channel_id).map_err(Error::from)?;
+        let orders = ReceiverStream::new(self.hq.watch_jobs(channel).await?);
+        let answers = orders.map(|order| {
+            Ok(hq::WatchJobsResponse {
+                schedule: Some(order.schedule.into()),
+                run_request: order.run_request,
+            })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn report_status(
+        &self,
+        request: Request<hq::ReportStatusRequest>,
+    ) -> Result<Response<hq::ReportStatusResponse>, Status> {
+        let request = request.into_inner();
+        let status = request.status.ok_or_else(|| Error::from(Violations::one("status", "is required")))?;
+        let channel = convert::channel_id(&status.channel_id);
+        let channel = channel.map_err(|violations| Error::from(violations.under("status")))?;
+        let work =
+            move |hq: Headquarters<S>| async move { hq.report(&channel, status, request.ended_runs).await };
+        self.hq.unhurried(work).await?;
+        Ok(Response::new(hq::ReportStatusResponse {}))
+    }
+}

@@ -1,0 +1,57 @@
+//! Headquarters, opened: what all use cases share.
+
+use std::{future::Future, sync::Arc};
+
+use service_kit::clock::{Clock, Ids};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    board::Board,
+    contacts::Contacts,
+    creates::{Committer, Creates, creates},
+    error::{Error, Result},
+    store::{self, Store},
+};
+
+/// What the use cases share. Clones are the same headquarters.
+#[derive(Clone)]
+pub(crate) struct Headquarters<S> {
+    pub store: S,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Ids,
+    /// Identity of the database, which does not change while it is open.
+    pub epoch: Uuid,
+    pub board: Board,
+    pub contacts: Contacts<S>,
+    pub creates: Creates,
+    /// Cancelled when the service stops: whoever waits then waits no longer.
+    pub shutdown: CancellationToken,
+}
+
+impl<S: Store> Headquarters<S> {
+    /// Reads what is remembered between runs. Run the committer in a task of its own.
+    pub async fn open(
+        store: S,
+        clock: Arc<dyn Clock>,
+        ids: Ids,
+        shutdown: CancellationToken,
+    ) -> store::Result<(Self, Committer<S>)> {
+        let epoch = store.head().await?.epoch;
+        let board = Board::new(store.schedules().await?, store.run_requests().await?);
+        let known = store.channels().await?;
+        let contacts = Contacts::new(store.clone(), ids.clone(), Arc::clone(&clock), known);
+        let (creates, committer) = creates(store.clone(), ids.clone());
+        Ok((Self { store, clock, ids, epoch, board, contacts, creates, shutdown }, committer))
+    }
+
+    /// Runs a use case that writes in a task of its own, so that a caller who goes away does not cancel it
+    /// between its commit and what follows (rule M8).
+    pub async fn unhurried<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        tokio::spawn(work(self.clone())).await.unwrap_or(Err(Error::Broken))
+    }
+}

@@ -1,0 +1,109 @@
+//! Opens headquarters and serves it.
+
+use std::{sync::Arc, time::Duration};
+
+use service_kit::{
+    clock::{Clock, Ids},
+    database::DatabaseUrl,
+    serve::Server,
+};
+use tillsync_proto::pb;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use service_kit::{database::OpenError, serve::ServeError as ListenerError};
+
+use crate::{
+    config::Config,
+    grpc,
+    hq::Headquarters,
+    store::{PostgresStore, SqliteStore, Store, StoreError},
+    sync_job::SyncJob,
+};
+
+/// How long tasks may go on after the last call has ended: a batch that is being committed.
+const TASKS_END: Duration = Duration::from_secs(5);
+
+/// Headquarters on an open database.
+pub struct Hq {
+    store: AnyStore,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+}
+
+enum AnyStore {
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
+}
+
+/// Why serving ended early, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// What is remembered between runs could not be read.
+    #[error("the state of headquarters cannot be read")]
+    State(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The listener failed.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        Self::State(error.into())
+    }
+}
+
+/// Opens the database, makes it if it is missing, and brings its tables up to date.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub async fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Hq, OpenError> {
+    let store = match &config.database {
+        DatabaseUrl::Sqlite(path) => AnyStore::Sqlite(SqliteStore::open(path, config, &ids).await?),
+        DatabaseUrl::Postgres(url) => AnyStore::Postgres(PostgresStore::open(url, config, &ids).await?),
+    };
+    Ok(Hq { store, clock, ids })
+}
+
+/// Serves on `listener`, and runs the customer sync job, until `shutdown` is cancelled. Then streams end, calls
+/// end within `service_kit::serve::DRAIN`, and what they have committed has been answered.
+///
+/// # Errors
+///
+/// [`ServeError`].
+pub async fn serve(listener: TcpListener, shutdown: CancellationToken, hq: Hq) -> Result<(), ServeError> {
+    let Hq { store, clock, ids } = hq;
+    match store {
+        AnyStore::Sqlite(store) => run(listener, shutdown, store, clock, ids).await,
+        AnyStore::Postgres(store) => run(listener, shutdown, store, clock, ids).await,
+    }
+}
+
+async fn run<S: Store>(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    store: S,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+) -> Result<(), ServeError> {
+    // Ends what runs beside the server when the server ends, for whatever reason.
+    let stop = shutdown.child_token();
+    let (hq, committer) = Headquarters::open(store, Arc::clone(&clock), ids, stop.clone()).await?;
+    let committer = tokio::spawn(committer.run());
+    let job = tokio::spawn(SyncJob::new(&hq).drive(stop.clone()));
+    let server =
+        Server { routes: grpc::routes(&hq), names: grpc::NAMES, descriptors: pb::DESCRIPTORS, clock };
+    // The committer ends when nobody can ask it any more.
+    drop(hq);
+    let served = server.serve(listener, shutdown).await;
+    stop.cancel();
+    let ended = async { (committer.await, job.await) };
+    match tokio::time::timeout(TASKS_END, ended).await {
+        Ok((Ok(()), Ok(()))) => {}
+        Ok(_) => warn!("a task of headquarters had failed"),
+        Err(_) => warn!("a task of headquarters was still at work and is left behind"),
+    }
+    Ok(served?)
+}

@@ -1,0 +1,75 @@
+//! The one table from refusals to gRPC statuses.
+
+use std::time::Duration;
+
+use service_kit::problem::Problem;
+use tillsync_proto::{Reason, Violations, reason_name};
+use tonic::{Code, Status};
+use tracing::error;
+
+use crate::error::Error;
+
+/// When to come back after a refusal for load.
+const OVERLOADED_RETRY: Duration = Duration::from_millis(250);
+
+impl From<Error> for Status {
+    fn from(refusal: Error) -> Self {
+        let message = refusal.to_string();
+        let problem = |reason| Problem::new(reason_name(reason), message.clone());
+        match refusal {
+            Error::Invalid(violations) => invalid(message, &violations),
+            Error::BadPageToken => problem(Reason::BadPageToken)
+                .field("page_token", "is not a page token of this query")
+                .into_status(Code::InvalidArgument),
+            Error::NoCustomer | Error::NoChannel(_) => problem(Reason::NotFound).into_status(Code::NotFound),
+            Error::GuidTaken(id) => {
+                problem(Reason::GuidTaken).with("customer", id.to_string()).into_status(Code::AlreadyExists)
+            }
+            Error::RequestUsed => problem(Reason::GuidTaken)
+                .field("request_id", "was used for another card")
+                .into_status(Code::AlreadyExists),
+            Error::EtagMismatch(id) => problem(Reason::EtagMismatch)
+                .with("customer", id.to_string())
+                .with("lifted_by", "reading the customer again")
+                .into_status(Code::Aborted),
+            Error::Contended(id) => problem(Reason::Overloaded)
+                .with("customer", id.to_string())
+                .retry_after(OVERLOADED_RETRY)
+                .into_status(Code::ResourceExhausted),
+            Error::CardTaken => problem(Reason::CardTaken).into_status(Code::AlreadyExists),
+            Error::NumbersExhausted => problem(Reason::NumbersExhausted)
+                .with("missing", "a number")
+                .with("lifted_by", "a number format with more digits")
+                .into_status(Code::FailedPrecondition),
+            Error::Overloaded | Error::TooManyChannels => {
+                problem(Reason::Overloaded).retry_after(OVERLOADED_RETRY).into_status(Code::ResourceExhausted)
+            }
+            Error::Stopping => problem(Reason::Stopping).into_status(Code::Unavailable),
+            Error::Deadline => problem(Reason::Deadline).into_status(Code::DeadlineExceeded),
+            // For a channel this is a failure in communication (rule M5); what became of the call is not
+            // known, and the GUID finds out (rule M6).
+            Error::Unreachable => problem(Reason::HqUnreachable).into_status(Code::Unavailable),
+            Error::Store(failure) => {
+                error!(error = %service_kit::config::Chain(&failure), "a transaction failed");
+                internal()
+            }
+            Error::Broken => {
+                error!("a task ended before its work did");
+                internal()
+            }
+        }
+    }
+}
+
+fn invalid(message: String, violations: &Violations) -> Status {
+    let problem = Problem::new(reason_name(Reason::InvalidField), message);
+    let violations = violations.as_slice().iter();
+    violations
+        .fold(problem, |problem, one| problem.field(&one.field, &one.description))
+        .into_status(Code::InvalidArgument)
+}
+
+fn internal() -> Status {
+    Problem::new(reason_name(Reason::Internal), "the service failed; its log has the cause")
+        .into_status(Code::Internal)
+}

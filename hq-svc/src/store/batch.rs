@@ -1,0 +1,222 @@
+//! What a batch of plans comes to, worked out under the lock of `hq_head`: plain logic, the same for both
+//! databases.
+
+use std::collections::HashMap;
+
+use tillsync_proto::{Customer, TermKind, reason_name, terms};
+use uuid::Uuid;
+
+use super::{Fate, Head, Plan, Record, Settled, Stored, Verdict, Write};
+use crate::config::NumberFormat;
+
+/// The row of `hq_head`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeadRow {
+    pub epoch: Uuid,
+    pub feed_version: i64,
+    pub next_account: i64,
+    pub next_card: i64,
+    pub arrivals_completed: i64,
+}
+
+/// The columns of `hq_head`, in the order of [`HeadRow::from`].
+pub(super) type HeadColumns = (Uuid, i64, i64, i64, i64);
+
+impl From<HeadColumns> for HeadRow {
+    fn from((epoch, feed_version, next_account, next_card, arrivals_completed): HeadColumns) -> Self {
+        Self { epoch, feed_version, next_account, next_card, arrivals_completed }
+    }
+}
+
+impl HeadRow {
+    pub fn public(self) -> Head {
+        let count = |n: i64| u64::try_from(n).unwrap_or_default();
+        Head {
+            epoch: self.epoch,
+            version: count(self.feed_version),
+            // The sequence begins at 1 and a number is spent only on a customer that is inserted.
+            customers: count(self.next_account - 1),
+            arrivals_completed: count(self.arrivals_completed),
+        }
+    }
+
+    pub fn next_version(&mut self) -> i64 {
+        self.feed_version += 1;
+        self.feed_version
+    }
+}
+
+/// A row of `customers`.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub version: i64,
+    pub fingerprint: Uuid,
+    pub customer: Customer,
+}
+
+impl Row {
+    pub fn id(&self) -> Uuid {
+        self.customer.id.0
+    }
+
+    pub fn account(&self) -> &str {
+        self.customer.account_number.as_deref().unwrap_or_default()
+    }
+
+    fn record(&self) -> Record {
+        Record { customer: self.customer.clone(), version: u64::try_from(self.version).unwrap_or_default() }
+    }
+}
+
+/// A row of `customer_terms`: kind, term, customer.
+pub(super) type TermRow = (i16, String, Uuid);
+
+/// An arrival that is set aside: its place, the reason, the message, the next attempt.
+pub(super) type AsideRow = (i64, &'static str, String, Option<i64>);
+
+/// The statements that a batch comes to.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    outcomes: Vec<Outcome>,
+    pub inserts: Vec<Row>,
+    pub replaces: Vec<Row>,
+    pub terms_gone: Vec<TermRow>,
+    pub terms_new: Vec<TermRow>,
+    pub completed: Vec<i64>,
+    pub set_aside: Vec<AsideRow>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Settled(Settled),
+    Conflict(Uuid),
+}
+
+/// The customers that a list of plans writes.
+pub(super) fn written(plans: &[Plan]) -> Vec<Uuid> {
+    let id = |plan: &Plan| match &plan.write {
+        Write::Nothing => None,
+        Write::Insert(new) => Some(new.id.0),
+        Write::Replace { before, .. } => Some(before.customer.id.0),
+    };
+    plans.iter().filter_map(id).collect()
+}
+
+impl Batch {
+    /// Works out `plans`, in order. `versions` are those of the customers they write, read under the lock.
+    pub fn work_out(
+        head: &mut HeadRow,
+        mut versions: HashMap<Uuid, i64>,
+        plans: &[Plan],
+        numbers: &NumberFormat,
+    ) -> Self {
+        let mut batch = Self::default();
+        for Plan { write, verdicts } in plans {
+            let outcome = match write {
+                Write::Nothing => Outcome::Settled(Settled::Done),
+                Write::Insert(new) if versions.contains_key(&new.id.0) => Outcome::Conflict(new.id.0),
+                Write::Insert(new) => match numbers.number(head.next_account) {
+                    None => Outcome::Settled(Settled::Exhausted),
+                    Some(number) => {
+                        head.next_account += 1;
+                        let customer = Customer {
+                            id: new.id,
+                            account_number: Some(number),
+                            content: new.content.clone(),
+                            loyalty_cards: Vec::new(),
+                            created_at: new.created_at,
+                        };
+                        batch.terms_new.extend(term_rows(&customer));
+                        let row =
+                            Row { version: head.next_version(), fingerprint: new.fingerprint, customer };
+                        versions.insert(row.id(), row.version);
+                        let written = Settled::Written(row.record());
+                        batch.inserts.push(row);
+                        Outcome::Settled(written)
+                    }
+                },
+                Write::Replace { before, after } => batch.replace(head, &mut versions, before, after),
+            };
+            if matches!(outcome, Outcome::Settled(Settled::Done | Settled::Written(_))) {
+                batch.judge(verdicts);
+            }
+            batch.outcomes.push(outcome);
+        }
+        // In the order of the index, so that a large batch touches each page once.
+        batch.terms_new.sort_unstable();
+        batch
+    }
+
+    fn replace(
+        &mut self,
+        head: &mut HeadRow,
+        versions: &mut HashMap<Uuid, i64>,
+        before: &Record,
+        after: &Customer,
+    ) -> Outcome {
+        let id = after.id.0;
+        match versions.get(&id) {
+            None => Outcome::Settled(Settled::Gone),
+            Some(version) if u64::try_from(*version) != Ok(before.version) => Outcome::Conflict(id),
+            Some(_) => {
+                let (old, new) = (term_rows(&before.customer), term_rows(after));
+                self.terms_gone.extend(old.iter().filter(|term| !new.contains(term)).cloned());
+                self.terms_new.extend(new.into_iter().filter(|term| !old.contains(term)));
+                let row =
+                    Row { version: head.next_version(), fingerprint: Uuid::nil(), customer: after.clone() };
+                versions.insert(id, row.version);
+                let written = Settled::Written(row.record());
+                self.replaces.push(row);
+                Outcome::Settled(written)
+            }
+        }
+    }
+
+    fn judge(&mut self, verdicts: &[Verdict]) {
+        for Verdict { seq, fate } in verdicts {
+            match fate {
+                Fate::Completed => self.completed.push(*seq),
+                Fate::SetAside { reason, message, next_attempt_at } => {
+                    self.set_aside.push((*seq, reason_name(*reason), message.clone(), *next_attempt_at));
+                }
+            }
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.inserts.is_empty()
+            && self.replaces.is_empty()
+            && self.completed.is_empty()
+            && self.set_aside.is_empty()
+    }
+
+    /// The customers that stood in the way.
+    pub fn conflicts(&self) -> Vec<Uuid> {
+        let id = |outcome: &Outcome| match outcome {
+            Outcome::Conflict(id) => Some(*id),
+            Outcome::Settled(_) => None,
+        };
+        self.outcomes.iter().filter_map(id).collect()
+    }
+
+    /// The answers; `stored` are the [`Batch::conflicts`], read in the same transaction.
+    pub fn answers(self, stored: Vec<Stored>) -> Vec<Settled> {
+        let stored: HashMap<Uuid, Stored> =
+            stored.into_iter().map(|stored| (stored.record.customer.id.0, stored)).collect();
+        let answer = |outcome| match outcome {
+            Outcome::Settled(settled) => settled,
+            Outcome::Conflict(id) => stored.get(&id).cloned().map_or(Settled::Gone, Settled::Conflict),
+        };
+        self.outcomes.into_iter().map(answer).collect()
+    }
+}
+
+/// The rows of `customer_terms`. Account numbers and cards have tables of their own.
+fn term_rows(customer: &Customer) -> Vec<TermRow> {
+    let terms = terms(customer).into_iter();
+    terms
+        .filter(|term| matches!(term.kind, TermKind::Name | TermKind::Email | TermKind::Phone))
+        .map(|term| (term.kind as i16, term.text, customer.id.0))
+        .collect()
+}

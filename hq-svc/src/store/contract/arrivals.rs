@@ -1,0 +1,121 @@
+//! Uploads and their order (rules X3, X4, X5).
+
+use tillsync_proto::{Change, Micros, Reason};
+
+use super::{TestStore, address, arrival, arrive, id, on_both, person, real};
+use crate::store::{Arrival, ArrivalCounts, Fate, Payload, Plan, Store, StoredPayload, Verdict, Write};
+
+on_both!(
+    x4_an_operation_arrives_once,
+    x4_operations_of_a_page_arrive_in_the_order_of_the_log,
+    m6_an_upload_is_told_the_number_that_is_already_there,
+    z1_what_cannot_be_used_is_kept_as_it_came,
+    x5_only_the_same_customer_waits_for_what_was_set_aside,
+    x5_a_processed_arrival_is_judged_once,
+    the_list_of_what_was_set_aside_has_pages,
+);
+
+fn create(n: u64) -> Change {
+    Change::Create(person("Ann", &format!("Upload{n}")))
+}
+
+async fn x4_an_operation_arrives_once(store: impl TestStore) {
+    let page = || vec![arrival(1, id(1), create(1)), arrival(2, id(2), create(2))];
+    let known = |answers: Vec<super::Arrived>| answers.iter().map(|a| a.known).collect::<Vec<_>>();
+    assert_eq!(known(arrive(&store, "s1", page()).await), [false, false]);
+    assert_eq!(known(arrive(&store, "s1", page()).await), [true, true]);
+    assert_eq!(known(arrive(&store, "s2", page()).await), [false, false], "another channel's log");
+    let twice = vec![arrival(3, id(3), create(3)), arrival(3, id(4), create(4))];
+    let answers = arrive(&store, "s1", twice).await;
+    assert_eq!((answers[0].known, answers[1].known), (false, true));
+    assert_eq!(answers[1].customer, Some(id(3)), "the first one counts");
+    assert_eq!(store.arrival_counts().await.unwrap(), ArrivalCounts { waiting: 5, set_aside: 0 });
+}
+
+async fn x4_operations_of_a_page_arrive_in_the_order_of_the_log(store: impl TestStore) {
+    let page = [3, 1, 2].map(|n| arrival(n, id(n), create(n)));
+    let answers = arrive(&store, "s1", page.to_vec()).await;
+    let asked: Vec<_> = answers.iter().map(|answer| answer.customer).collect();
+    assert_eq!(asked, [3, 1, 2].map(|n| Some(id(n))), "answers are in the order of the request");
+    let due = store.due(0, Micros(0), 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.customer).collect::<Vec<_>>(), [id(1), id(2), id(3)]);
+    assert_eq!(store.due(due[0].seq, Micros(0), 1).await.unwrap()[0].customer, id(2));
+}
+
+async fn m6_an_upload_is_told_the_number_that_is_already_there(store: impl TestStore) {
+    real(&store, id(1), person("Ann", "Upload1")).await;
+    let page = vec![arrival(1, id(1), create(1)), arrival(2, id(2), create(2))];
+    let answers = arrive(&store, "s1", page).await;
+    assert_eq!(answers[0].account_number.as_deref(), Some("C-00000001"));
+    assert_eq!(answers[1].account_number, None);
+}
+
+fn bad(counter: i64, customer: Option<u64>) -> Arrival {
+    let payload = Payload::Bad { raw: vec![0, 1, 255], message: "change is missing".to_owned() };
+    Arrival { counter, customer: customer.map(id), payload }
+}
+
+async fn z1_what_cannot_be_used_is_kept_as_it_came(store: impl TestStore) {
+    let page = vec![bad(1, None), arrival(2, id(2), create(2)), bad(3, Some(3))];
+    let answers = arrive(&store, "s1", page).await;
+    let reasons: Vec<_> = answers.iter().map(|answer| answer.reason.as_deref()).collect();
+    assert_eq!(reasons, [Some("INVALID_FIELD"), None, Some("INVALID_FIELD")]);
+    let list = store.set_aside(None, 10).await.unwrap();
+    assert_eq!(list.len(), 2);
+    assert!(matches!(&list[0].payload, StoredPayload::Bad(raw) if *raw == [0, 1, 255]));
+    assert_eq!((list[0].counter, list[0].message.as_str()), (1, "change is missing"));
+    assert_eq!(store.due(0, Micros(i64::MAX), 10).await.unwrap().len(), 1);
+}
+
+async fn judge(store: &impl Store, seq: i64, fate: Fate) {
+    let plan = Plan { write: Write::Nothing, verdicts: vec![Verdict { seq, fate }] };
+    store.settle(&[plan]).await.unwrap();
+}
+
+fn aside(next_attempt_at: Option<i64>) -> Fate {
+    Fate::SetAside { reason: Reason::NotFound, message: "not here".to_owned(), next_attempt_at }
+}
+
+async fn x5_only_the_same_customer_waits_for_what_was_set_aside(store: impl TestStore) {
+    let save = |n| Change::SaveAddress(address(n, "Oslo"));
+    let page = vec![arrival(1, id(1), create(1)), arrival(2, id(1), save(1)), arrival(3, id(2), create(2))];
+    arrive(&store, "s1", page).await;
+    let customers = async |now| {
+        let due = store.due(0, Micros(now), 10).await.unwrap();
+        due.iter().map(|due| due.customer).collect::<Vec<_>>()
+    };
+    assert_eq!(customers(0).await, [id(1), id(1), id(2)]);
+    let first = store.due(0, Micros(0), 1).await.unwrap()[0].seq;
+    judge(&store, first, aside(Some(500))).await;
+    assert_eq!(customers(499).await, [id(2)]);
+    assert_eq!(customers(500).await, [id(1), id(1), id(2)], "its time has come");
+    assert_eq!(store.due(0, Micros(500), 1).await.unwrap()[0].attempts, 1);
+    judge(&store, first, aside(None)).await;
+    assert_eq!(customers(i64::MAX).await, [id(2)], "not by itself");
+    arrive(&store, "s2", vec![arrival(1, id(1), save(2))]).await;
+    assert_eq!(customers(i64::MAX).await, [id(2)], "whichever channel it comes from");
+    judge(&store, first, Fate::Completed).await;
+    assert_eq!(customers(0).await, [id(1), id(2), id(1)]);
+}
+
+async fn x5_a_processed_arrival_is_judged_once(store: impl TestStore) {
+    arrive(&store, "s1", vec![arrival(1, id(1), create(1))]).await;
+    let seq = store.due(0, Micros(0), 1).await.unwrap()[0].seq;
+    for fate in [Fate::Completed, Fate::Completed, aside(None)] {
+        judge(&store, seq, fate).await;
+    }
+    assert_eq!(store.arrival_counts().await.unwrap(), ArrivalCounts::default());
+    assert_eq!(store.head().await.unwrap().arrivals_completed, 1);
+}
+
+async fn the_list_of_what_was_set_aside_has_pages(store: impl TestStore) {
+    arrive(&store, "s2", vec![bad(7, None), bad(2, None)]).await;
+    arrive(&store, "s1", vec![bad(5, None), arrival(6, id(1), create(1))]).await;
+    let mut seen = Vec::new();
+    let mut after = None;
+    while let [one, ..] = &store.set_aside(after, 1).await.unwrap()[..] {
+        seen.push((one.channel.clone(), one.counter));
+        after = Some(one.seq);
+    }
+    assert_eq!(seen, [("s1", 5), ("s2", 2), ("s2", 7)].map(|(name, n)| (name.to_owned(), n)));
+}

@@ -1,0 +1,64 @@
+//! The log of what channels have uploaded.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{AssertSqlSafe, PgPool};
+use tillsync_proto::{ChannelId, Micros};
+
+use crate::store::{Arrival, ArrivalCounts, Arrived, Due, Result, SetAside, arrived, rows, sql};
+
+const INSERT: &str = "insert into arrivals \
+     (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message) \
+     select $1, counter, customer_id, kind, operation, raw, $2, reason, message \
+     from unnest($3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[]) \
+        with ordinality page (counter, customer_id, kind, operation, raw, reason, message, place) \
+     order by place on conflict (channel_id, counter) do nothing returning counter";
+const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
+     from arrivals a left join customers c on c.id = a.customer_id \
+     where a.channel_id = $1 and a.counter = any($2)";
+
+pub(super) async fn arrive(
+    db: &PgPool,
+    channel: &ChannelId,
+    page: Vec<Arrival>,
+    now: Micros,
+) -> Result<Vec<Arrived>> {
+    let counters: Vec<i64> = page.iter().map(|arrival| arrival.counter).collect();
+    let rows: Vec<arrived::NewRow<'_>> = arrived::in_order(&page).collect();
+    let operation = |row: &arrived::NewRow<'_>| row.operation.map(rows::write).transpose();
+    let operations: Vec<Option<String>> = rows.iter().map(operation).collect::<Result<_>>()?;
+    let mut tx = db.begin().await?;
+    let new: Vec<i64> = sqlx::query_scalar(INSERT)
+        .bind(channel.as_str())
+        .bind(now.0)
+        .bind(rows.iter().map(|row| row.counter).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.customer).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
+        .bind(operations)
+        .bind(rows.iter().map(|row| row.raw).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.reason).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.message).collect::<Vec<_>>())
+        .fetch_all(&mut *tx)
+        .await?;
+    let standing: Vec<arrived::StandingColumns> =
+        sqlx::query_as(STANDING).bind(channel.as_str()).bind(&counters).fetch_all(&mut *tx).await?;
+    tx.commit().await?;
+    let standing: HashMap<i64, _> = standing.into_iter().map(|row| (row.0, row)).collect();
+    Ok(arrived::answers(&counters, new.into_iter().collect::<HashSet<_>>(), &standing))
+}
+
+pub(super) async fn due(db: &PgPool, after: i64, now: Micros, limit: usize) -> Result<Vec<Due>> {
+    let query = sqlx::query_as(sql::DUE).bind(after).bind(now.0).bind(rows::limit(limit));
+    Ok(query.fetch_all(db).await?.into_iter().map(rows::due).collect())
+}
+
+pub(super) async fn counts(db: &PgPool) -> Result<ArrivalCounts> {
+    let (waiting, set_aside): (i64, i64) = sqlx::query_as(sql::ARRIVAL_COUNTS).fetch_one(db).await?;
+    Ok(ArrivalCounts { waiting: rows::count(waiting), set_aside: rows::count(set_aside) })
+}
+
+pub(super) async fn set_aside(db: &PgPool, after: Option<i64>, limit: usize) -> Result<Vec<SetAside>> {
+    let query = sqlx::query_as(AssertSqlSafe(sql::set_aside(after.is_some()))).bind(rows::limit(limit));
+    let query = after.into_iter().fold(query, |query, after| query.bind(after));
+    query.fetch_all(db).await?.into_iter().map(rows::set_aside).collect()
+}

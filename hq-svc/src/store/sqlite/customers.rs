@@ -1,0 +1,207 @@
+//! The master: everything that changes a customer, and what reads customers.
+
+use std::collections::HashMap;
+
+use service_kit::database::{BEGIN_IMMEDIATE, Sqlite};
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use tillsync_proto::{Criterion, CustomerRef, search::card};
+use tokio_stream::StreamExt as _;
+use uuid::Uuid;
+
+use super::{guids, head, save_head};
+use crate::{
+    config::NumberFormat,
+    store::{
+        CardRequest, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled, Stored,
+        batch::{AsideRow, Batch, TermRow, written},
+        rows,
+        search::{Search, merge, search},
+        sql,
+    },
+};
+
+const VERSIONS: &str =
+    "select id, version from customers where id in (select unhex(value, '-') from json_each($1))";
+const STORED: &str = "select version, fingerprint, body from customers \
+     where id in (select unhex(value, '-') from json_each($1))";
+const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) \
+     select unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), \
+     json_extract(value, '$[4]') from json_each($1)";
+const REPLACE: &str = "update customers set version = new.version, body = new.body \
+     from (select unhex(value ->> 0, '-') as id, value ->> 1 as version, json_extract(value, '$[2]') as body \
+        from json_each($1)) new \
+     where customers.id = new.id";
+const INSERT_TERMS: &str = "insert into customer_terms (kind, term, customer_id) \
+     select value ->> 0, value ->> 1, unhex(value ->> 2, '-') from json_each($1) where true \
+     on conflict do nothing";
+const DELETE_TERMS: &str = "delete from customer_terms where (kind, term, customer_id) in \
+     (select value ->> 0, value ->> 1, unhex(value ->> 2, '-') from json_each($1))";
+const COMPLETE: &str = "update arrivals set online_operation_completed = 1, attempts = attempts + 1, \
+     next_attempt_at = null, reason = null, message = null \
+     where online_operation_completed = 0 and arrival_seq in (select value from json_each($1))";
+const SET_ASIDE: &str = "update arrivals set attempts = attempts + 1, reason = new.reason, \
+     message = new.message, next_attempt_at = new.next_attempt_at \
+     from (select value ->> 0 as seq, value ->> 1 as reason, value ->> 2 as message, \
+        value ->> 3 as next_attempt_at from json_each($1)) new \
+     where arrivals.arrival_seq = new.seq and online_operation_completed = 0";
+
+pub(super) async fn settle(db: &Sqlite, numbers: &NumberFormat, plans: &[Plan]) -> Result<Vec<Settled>> {
+    let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
+    let mut now = head(&mut tx).await?;
+    let versions = versions(&mut tx, &written(plans)).await?;
+    let batch = Batch::work_out(&mut now, versions, plans, numbers);
+    if !batch.is_empty() {
+        write_customers(&mut tx, &batch).await?;
+        now.arrivals_completed += judge(&mut tx, &batch.completed, &batch.set_aside).await?;
+        save_head(&mut tx, now).await?;
+    }
+    let conflicts = stored(&mut tx, &batch.conflicts()).await?;
+    tx.commit().await?;
+    Ok(batch.answers(conflicts))
+}
+
+async fn versions(connection: &mut SqliteConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(VERSIONS).bind(guids(ids)?).fetch_all(connection).await?;
+    Ok(rows.into_iter().collect())
+}
+
+pub(super) async fn stored(connection: &mut SqliteConnection, ids: &[Uuid]) -> Result<Vec<Stored>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = sqlx::query_as(STORED).bind(guids(ids)?).fetch_all(connection).await?;
+    found.into_iter().map(rows::stored).collect()
+}
+
+async fn write_customers(tx: &mut SqliteConnection, batch: &Batch) -> Result<()> {
+    if !batch.inserts.is_empty() {
+        let rows = batch.inserts.iter();
+        let rows: Vec<_> =
+            rows.map(|row| (row.id(), row.account(), row.version, row.fingerprint, &row.customer)).collect();
+        sqlx::query(INSERT).bind(rows::write(&rows)?).execute(&mut *tx).await?;
+    }
+    if !batch.replaces.is_empty() {
+        let rows: Vec<_> = batch.replaces.iter().map(|row| (row.id(), row.version, &row.customer)).collect();
+        sqlx::query(REPLACE).bind(rows::write(&rows)?).execute(&mut *tx).await?;
+    }
+    write_terms(tx, DELETE_TERMS, &batch.terms_gone).await?;
+    write_terms(tx, INSERT_TERMS, &batch.terms_new).await
+}
+
+async fn write_terms(tx: &mut SqliteConnection, sql: &'static str, terms: &[TermRow]) -> Result<()> {
+    if !terms.is_empty() {
+        sqlx::query(sql).bind(rows::write(&terms)?).execute(tx).await?;
+    }
+    Ok(())
+}
+
+/// Gives how many arrivals are processed now that were not.
+async fn judge(tx: &mut SqliteConnection, completed: &[i64], set_aside: &[AsideRow]) -> Result<i64> {
+    if !set_aside.is_empty() {
+        sqlx::query(SET_ASIDE).bind(rows::write(&set_aside)?).execute(&mut *tx).await?;
+    }
+    if completed.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query(COMPLETE).bind(rows::write(&completed)?).execute(tx).await?;
+    Ok(rows::number(done.rows_affected()))
+}
+
+pub(super) async fn issue_card(db: &Sqlite, cards: &NumberFormat, request: CardRequest) -> Result<Issued> {
+    let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
+    let mut now = head(&mut tx).await?;
+    let Some(mut record) = by_id(&mut tx, request.customer.0).await? else { return Ok(Issued::NoCustomer) };
+    let before: Option<(String, Uuid)> =
+        sqlx::query_as(sql::CARD_OF_REQUEST).bind(request.request_id).fetch_optional(&mut *tx).await?;
+    if let Some((number, owner)) = before {
+        return Ok(record.card_of_request(&request, &number, owner));
+    }
+    let number = match &request.number {
+        Some(number) => match owner(&mut tx, number).await? {
+            Some(owner) if owner == request.customer.0 => return Ok(record.card(number)),
+            Some(_) => return Ok(Issued::Taken),
+            None => number.clone(),
+        },
+        None => loop {
+            let Some(number) = cards.number(now.next_card) else { return Ok(Issued::Exhausted) };
+            now.next_card += 1;
+            // Somebody may have entered a number that the sequence only now comes to.
+            if owner(&mut tx, &number).await?.is_none() {
+                break number;
+            }
+        },
+    };
+    if record.customer.loyalty_cards.len() >= MAX_CARDS {
+        return Ok(Issued::TooMany);
+    }
+    record.customer.loyalty_cards.push(number.clone());
+    let version = now.next_version();
+    record.version = rows::count(version);
+    sqlx::query(sql::INSERT_CARD)
+        .bind(card(&number))
+        .bind(request.customer.0)
+        .bind(request.request_id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(sql::REPLACE_CUSTOMER)
+        .bind(request.customer.0)
+        .bind(version)
+        .bind(rows::write(&record.customer)?)
+        .execute(&mut *tx)
+        .await?;
+    save_head(&mut tx, now).await?;
+    tx.commit().await?;
+    Ok(Issued::Card { record, number })
+}
+
+async fn owner(connection: &mut SqliteConnection, number: &str) -> Result<Option<Uuid>> {
+    Ok(sqlx::query_scalar(sql::OWNER_OF_CARD).bind(card(number)).fetch_optional(connection).await?)
+}
+
+async fn by_id(connection: &mut SqliteConnection, id: Uuid) -> Result<Option<Record>> {
+    let row = sqlx::query_as(sql::BY_ID).bind(id).fetch_optional(connection).await?;
+    Ok(row.map(rows::stored).transpose()?.map(|stored| stored.record))
+}
+
+pub(super) async fn one(db: &Sqlite, by: &CustomerRef) -> Result<Option<Record>> {
+    let row = match by {
+        CustomerRef::Id(id) => sqlx::query_as(sql::BY_ID).bind(id.0).fetch_optional(&db.readers).await?,
+        CustomerRef::Account(number) => {
+            sqlx::query_as(sql::BY_ACCOUNT).bind(number).fetch_optional(&db.readers).await?
+        }
+    };
+    Ok(row.map(rows::stored).transpose()?.map(|stored| stored.record))
+}
+
+pub(super) async fn find(db: &Sqlite, criterion: &Criterion) -> Result<Vec<Hit>> {
+    let mut found: Vec<(Uuid, i64)> = Vec::new();
+    match search(criterion) {
+        Search::Whole(sql, text) => {
+            let id: Option<Uuid> = sqlx::query_scalar(sql).bind(text).fetch_optional(&db.readers).await?;
+            found.extend(id.map(|id| (id, 1)));
+        }
+        Search::Prefix { statements, kind, texts } => {
+            for statement in statements {
+                let query = sqlx::query_as::<_, (Uuid, i64)>(AssertSqlSafe(statement)).bind(kind);
+                let query = texts.iter().fold(query, |query, text| query.bind(text));
+                found.extend(query.fetch_all(&db.readers).await?);
+            }
+        }
+    }
+    Ok(merge(criterion, found))
+}
+
+pub(super) async fn changes(db: &Sqlite, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<Record>> {
+    let mut page = rows::Page::new(max_bytes);
+    let mut found =
+        sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).fetch(&db.readers);
+    while let Some(row) = found.next().await {
+        if !page.add(row?)? {
+            break;
+        }
+    }
+    Ok(page.records)
+}
