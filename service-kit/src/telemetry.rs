@@ -1,6 +1,7 @@
 //! Logs and metrics. Neither ever holds personal data (rule Z5): what is logged is named by ids and counts.
 
 use std::{
+    io::IsTerminal as _,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -34,7 +35,10 @@ const KNOWN_PREFIXES: [&str; 2] = ["/tillsync.", "/grpc."];
 
 /// Sends logs to standard error, from a level on. Does nothing if logs go somewhere already.
 pub fn init_logs(level: LevelFilter) {
-    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(level);
+    let to_stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_filter(level);
     let _ = tracing_subscriber::registry().with(to_stderr).try_init();
 }
 
