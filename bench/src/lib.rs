@@ -1,1 +1,89 @@
-//! The harness.
+//! The harness: pace → measure → result file → table and report; the ledger (rules B1 to B9).
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cli`], [`session`] | what was asked for, checked |
+//! | [`arrivals`], [`trace`], [`pacer`] | when creates fall due, and sending them then |
+//! | [`customers`] | synthetic customers |
+//! | [`embedded`], [`services`] | the services under test, started here or up already |
+//! | [`run`] | one mode at one rate |
+//! | [`compare`], [`ceiling`] | the two jobs |
+//! | [`acknowledged`], [`ledger`] | nobody lost, nobody doubled |
+//! | [`result`] | what was measured, as plain data |
+//! | [`verdict`], [`table`], [`report`] | the same in words, on the terminal, and as a page |
+
+pub mod acknowledged;
+pub mod arrivals;
+pub mod ceiling;
+pub mod cli;
+pub mod compare;
+pub mod customers;
+pub mod embedded;
+pub mod error;
+pub mod generator;
+pub mod ledger;
+pub mod machine;
+pub mod pacer;
+pub mod progress;
+pub mod report;
+pub mod result;
+pub mod run;
+pub mod services;
+pub mod session;
+pub mod stats;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod trace;
+pub mod verdict;
+
+use std::{fs, path::Path, process::ExitCode, time::Duration};
+
+use crate::{
+    cli::{Cli, Command, LedgerArgs, ReportArgs},
+    error::Error,
+    result::ResultFile,
+    services::{Addresses, Fleet},
+};
+
+/// Does what the command line says.
+///
+/// # Errors
+///
+/// Whatever keeps it from that.
+pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
+    match cli.command {
+        None => compare::compare(cli.compare, command).await,
+        Some(Command::Compare(args)) => compare::compare(*args, command).await,
+        Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
+        Some(Command::Ledger(args)) => check_ledger(args).await,
+        Some(Command::Report(args)) => render_report(&args),
+    }
+}
+
+async fn check_ledger(args: LedgerArgs) -> Result<ExitCode, Error> {
+    let acknowledged = args.acknowledged.as_deref().map(acknowledged::read).transpose()?;
+    let fleet = Fleet::connect(&Addresses { hq: args.hq, emulator: None, channels: args.channel }).await?;
+    let ledger = ledger::read::check(&fleet, acknowledged, Duration::from_secs_f64(args.wait)).await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&ledger).map_err(std::io::Error::from)?);
+    } else {
+        println!("{}", verdict::ledger_line(&ledger));
+        ledger.examples.iter().for_each(|example| println!("  {example}"));
+    }
+    Ok(compare::ledger_code(Some(&ledger)))
+}
+
+fn render_report(args: &ReportArgs) -> Result<ExitCode, Error> {
+    let path = args.result.as_path();
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let result: ResultFile =
+        serde_json::from_str(&text).map_err(|source| Error::NotResult { path: path.to_owned(), source })?;
+    let beside = path.parent().unwrap_or(Path::new("")).join("report.html");
+    let out = args.out.as_deref().unwrap_or(&beside);
+    fs::write(out, report::render(&result))
+        .map_err(|source| Error::Write { path: out.to_owned(), source })?;
+    print!("{}", table::render(&result));
+    println!("\nReport: {}", out.display());
+    Ok(compare::exit_code(&result))
+}

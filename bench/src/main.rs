@@ -1,2 +1,38 @@
-//! Thin binary.
-fn main() {}
+//! `tillsync`: see `tillsync --help`.
+
+use std::{env, process::ExitCode};
+
+use clap::Parser as _;
+use mimalloc::MiMalloc;
+use service_kit::{
+    config::{Chain, EXIT_USAGE},
+    telemetry::init_logs,
+};
+use tillsync::{cli, run};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            eprintln!("tillsync: {} (tillsync --help tells more)", cli::one_line(&error));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        Err(help) => {
+            // Nobody reads it any more if it cannot be printed.
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    init_logs(cli.log);
+    match run(cli, env::args().collect()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tillsync: {}", Chain(&error));
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! When arrivals are due (rule B2): an absolute schedule, made before the run from a seed or a trace, so that
+//! nothing that happens during the run can change it.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt as _};
+use rand_distr::{Distribution as _, Exp};
+
+/// Most arrivals of one run; a plan that needs more is refused. 24 bytes each: 120 MB.
+pub const MAX_ARRIVALS: usize = 5_000_000;
+
+/// One create that falls due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// When, from the start of the run.
+    pub due: Duration,
+    /// At which channel, by its place in the list of channels.
+    pub channel: usize,
+}
+
+/// Arrivals that know nothing of each other: exponential gaps of mean `1 / per_s`, each at a channel drawn
+/// evenly, so that every channel sees Poisson arrivals too.
+#[must_use]
+pub fn poisson(per_s: f64, length: Duration, channels: usize, rng: &mut impl Rng) -> Vec<Arrival> {
+    let Ok(gaps) = Exp::new(per_s) else { return Vec::new() };
+    let mut arrivals = Vec::new();
+    let mut due = 0.0;
+    while arrivals.len() < MAX_ARRIVALS {
+        due += gaps.sample(rng);
+        if due >= length.as_secs_f64() {
+            break;
+        }
+        let channel = rng.random_range(0..channels.max(1));
+        arrivals.push(Arrival { due: Duration::from_secs_f64(due), channel });
+    }
+    arrivals
+}
+
+/// Arrivals at equal distances, at the channels in turn. The first is due after half a distance.
+#[must_use]
+pub fn constant(per_s: f64, length: Duration, channels: usize) -> Vec<Arrival> {
+    let dues = (0..MAX_ARRIVALS).map(|index| (index as f64 + 0.5) / per_s);
+    dues.take_while(|due| *due < length.as_secs_f64())
+        .enumerate()
+        .map(|(index, due)| Arrival { due: Duration::from_secs_f64(due), channel: index % channels.max(1) })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn b2_constant_arrivals_have_the_exact_rate() {
+        let arrivals = constant(40.0, Duration::from_secs(10), 2);
+        assert_eq!(arrivals.len(), 400);
+        assert_eq!(arrivals[1].due - arrivals[0].due, Duration::from_millis(25));
+        assert_eq!(arrivals.iter().filter(|a| a.channel == 0).count(), 200);
+    }
+
+    #[test]
+    fn b2_poisson_arrivals_have_mean_and_variance_of_poisson() {
+        let arrivals = poisson(100.0, HOUR, 2, &mut StdRng::seed_from_u64(1));
+        let mut counts = vec![0.0_f64; 3600];
+        for arrival in &arrivals {
+            counts[arrival.due.as_secs() as usize] += 1.0;
+        }
+        let mean = counts.iter().sum::<f64>() / 3600.0;
+        let variance = counts.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / 3599.0;
+        // Standard errors: the mean's 10 / 60 = 0.17, the variance's 100 * sqrt(2 / 3600) = 2.4.
+        assert!((mean - 100.0).abs() < 0.7, "{mean}");
+        assert!((variance - 100.0).abs() < 10.0, "{variance}");
+        let first = arrivals.iter().filter(|a| a.channel == 0).count() as f64;
+        assert!((first / arrivals.len() as f64 - 0.5).abs() < 0.01);
+        assert!(arrivals.is_sorted_by_key(|a| a.due));
+    }
+
+    #[test]
+    fn r3_the_seed_decides() {
+        let of = |seed| poisson(50.0, HOUR, 2, &mut StdRng::seed_from_u64(seed));
+        assert_eq!(of(7), of(7));
+        assert_ne!(of(7), of(8));
+    }
+}

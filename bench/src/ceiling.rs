@@ -1,0 +1,311 @@
+//! The ceiling of async creates, closed-loop: each caller waits for its answer before it calls again, so the
+//! figures are rates and nothing else. An empty call on the same server in the same run is the measure, because
+//! only ratios of one run count.
+
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rts_emulator::Profile;
+use serde::Serialize;
+use service_kit::clock::{Clock, SystemClock};
+use tillsync_proto::pb::{
+    channel::{
+        CreateCustomerRequest, PingRequest, customer_service_client::CustomerServiceClient,
+        status_service_client::StatusServiceClient,
+    },
+    common::{Customer, Job, Schedule},
+    hq::{ListSchedulesRequest, UpdateScheduleRequest},
+};
+use tokio::{task::JoinSet, time::Instant};
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    cli::CeilingArgs,
+    customers::{customer, guid, rng_of, unique_email},
+    embedded::{DURABILITY, Embedded},
+    error::Error,
+    generator::Generator,
+    machine,
+    result::Mode,
+    services::{Fleet, at_hq, connect},
+};
+
+/// Customers that are drawn beforehand; each create takes one of them with a GUID and an e-mail of its own.
+const TEMPLATES: u64 = 256;
+/// How long a channel waits for headquarters; no create asks it.
+const RTS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ceiling {
+    /// How calls were made.
+    pub load: String,
+    /// What an acknowledgement promised.
+    pub durability: &'static str,
+    /// Whether upload, customer sync job and 1010 went on meanwhile.
+    pub jobs_running: bool,
+    /// Processors.
+    pub cpus: usize,
+    /// The rounds.
+    pub rounds: Vec<Round>,
+    /// Create rate divided by Ping rate: the median of the rounds, and the lowest and highest.
+    pub ratio: Spread,
+    /// The same of the rates, per second.
+    pub ping_per_s: Spread,
+    /// The same of the rates, per second.
+    pub create_per_s: Spread,
+    /// Calls that failed; they are not in the rates.
+    pub failed: u64,
+}
+
+/// One round: Ping, then create.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Round {
+    /// Empty calls per second.
+    pub ping_per_s: f64,
+    /// Acknowledged async creates per second.
+    pub create_per_s: f64,
+    /// The second divided by the first.
+    pub ratio: f64,
+}
+
+/// Median and extremes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// The middle one, or the mean of the middle two.
+    pub median: f64,
+    /// The lowest.
+    pub low: f64,
+    /// The highest.
+    pub high: f64,
+}
+
+impl Spread {
+    /// Of these figures; zero of none.
+    #[must_use]
+    pub fn of(figures: impl Iterator<Item = f64>) -> Self {
+        let mut figures: Vec<f64> = figures.collect();
+        figures.sort_by(f64::total_cmp);
+        let at = |place: usize| figures.get(place).copied().unwrap_or_default();
+        let last = figures.len().saturating_sub(1);
+        Self { median: (at(last / 2) + at(last.div_ceil(2))) / 2.0, low: at(0), high: at(last) }
+    }
+}
+
+/// Measures, prints, and ends with success.
+///
+/// # Errors
+///
+/// Anything that keeps it from measuring.
+pub async fn ceiling(args: CeilingArgs) -> Result<ExitCode, Error> {
+    let ceiling = measure(&args).await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&ceiling).map_err(std::io::Error::from)?);
+    } else {
+        print!("{}", render(&ceiling));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts headquarters and one channel, and makes the rounds.
+///
+/// # Errors
+///
+/// As [`ceiling`].
+pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
+    let embedded = Embedded::start(folder.path(), &clock, args.seed, Profile::default(), 1).await?;
+    let cpus = machine::machine().cpus;
+    let generator = Generator::start(cpus)?;
+    let addresses = embedded.addresses.clone();
+    let address = addresses.channels[0].clone();
+    let fleet = generator.spawn(async move { Fleet::connect(&addresses).await });
+    let fleet = fleet.await.map_err(std::io::Error::from)??;
+    fleet.set_mode(Mode::Async, RTS_TIMEOUT).await?;
+    if !args.jobs {
+        hold_jobs(&fleet).await?;
+    }
+    let callers = Arc::new(Callers::connect(&generator, address, args, &clock).await?);
+    let seconds = Duration::from_secs_f64(args.seconds);
+    // A short round of each first: connections, caches and files are warm then.
+    for kind in [Kind::Ping, Kind::Create] {
+        Callers::rate(&callers, &generator, kind, seconds / 4).await;
+    }
+    callers.failed.store(0, Ordering::Relaxed);
+    let mut rounds = Vec::new();
+    for _ in 0..args.rounds {
+        let ping_per_s = Callers::rate(&callers, &generator, Kind::Ping, seconds).await;
+        let create_per_s = Callers::rate(&callers, &generator, Kind::Create, seconds).await;
+        rounds.push(Round { ping_per_s, create_per_s, ratio: create_per_s / ping_per_s.max(1.0) });
+    }
+    let failed = callers.failed.load(Ordering::Relaxed);
+    drop((callers, fleet, generator));
+    embedded.stop().await;
+    folder.close()?;
+    let spread = |figure: fn(&Round) -> f64| Spread::of(rounds.iter().map(figure));
+    Ok(Ceiling {
+        load: format!(
+            "closed-loop, {} callers on {} connections, {} s each in turn",
+            args.callers, args.connections, args.seconds
+        ),
+        durability: DURABILITY,
+        jobs_running: args.jobs,
+        cpus,
+        ratio: spread(|round| round.ratio),
+        ping_per_s: spread(|round| round.ping_per_s),
+        create_per_s: spread(|round| round.create_per_s),
+        failed,
+        rounds,
+    })
+}
+
+/// Holds what would carry the creates on while they are counted.
+async fn hold_jobs(fleet: &Fleet) -> Result<(), Error> {
+    let mut admin = fleet.admin.clone();
+    let schedules =
+        admin.list_schedules(ListSchedulesRequest {}).await.map_err(at_hq)?.into_inner().schedules;
+    for schedule in schedules {
+        if matches!(schedule.job(), Job::Upload | Job::CustomerSync | Job::Customers1010) {
+            let schedule = Some(Schedule { held: true, ..schedule });
+            admin.update_schedule(UpdateScheduleRequest { schedule }).await.map_err(at_hq)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Ping,
+    Create,
+}
+
+struct Callers {
+    clock: Arc<dyn Clock>,
+    connections: Vec<Channel>,
+    callers: usize,
+    seed: u64,
+    templates: Vec<Customer>,
+    /// Numbers each create, so that its GUID is its own.
+    next: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Callers {
+    async fn connect(
+        generator: &Generator,
+        address: String,
+        args: &CeilingArgs,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let mut connections = Vec::new();
+        for _ in 0..args.connections {
+            let address = address.clone();
+            let connecting = generator.spawn(async move { connect(&address).await });
+            connections.push(connecting.await.map_err(std::io::Error::from)??);
+        }
+        let template = |number| {
+            let mut rng = rng_of(args.seed, 0, number);
+            let id = guid(0, &mut rng);
+            customer(id, &mut rng)
+        };
+        Ok(Self {
+            clock: Arc::clone(clock),
+            connections,
+            callers: args.callers.into(),
+            seed: args.seed,
+            templates: (0..TEMPLATES).map(template).collect(),
+            next: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Answers per second of all callers together.
+    async fn rate(this: &Arc<Self>, generator: &Generator, kind: Kind, length: Duration) -> f64 {
+        let start = this.clock.now();
+        let end = start + length;
+        let mut callers = JoinSet::new();
+        for number in 0..this.callers {
+            callers.spawn_on(Arc::clone(this).caller(number, kind, end), &generator.handle());
+        }
+        let answered: u64 = callers.join_all().await.into_iter().sum();
+        answered as f64 / this.clock.now().saturating_duration_since(start).as_secs_f64()
+    }
+
+    async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> u64 {
+        let connection = self.connections[number % self.connections.len()].clone();
+        let mut status = StatusServiceClient::new(connection.clone());
+        let mut tills = CustomerServiceClient::new(connection);
+        let mut answered = 0;
+        while self.clock.now() < end {
+            let answer: Result<(), Status> = match kind {
+                Kind::Ping => status.ping(PingRequest {}).await.map(drop),
+                Kind::Create => tills.create_customer(self.create()).await.map(drop),
+            };
+            match answer {
+                Ok(()) => answered += 1,
+                Err(_) => {
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        answered
+    }
+
+    fn create(&self) -> CreateCustomerRequest {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = guid(self.clock.wall_micros(), &mut rng_of(self.seed, 1, number));
+        let mut customer = self.templates[(number % TEMPLATES) as usize].clone();
+        customer.contacts[0].value = unique_email(id);
+        CreateCustomerRequest { customer: Some(customer), customer_id: id.to_string(), validate_only: false }
+    }
+}
+
+fn render(ceiling: &Ceiling) -> String {
+    let mut text =
+        format!("Load: {}; {} processors shared by callers and servers\n", ceiling.load, ceiling.cpus);
+    text += &format!("Durable: {}\n", ceiling.durability);
+    text += if ceiling.jobs_running { "Jobs: running\n\n" } else { "Jobs: held while it is measured\n\n" };
+    text += "round      ping/s    create/s   ratio\n";
+    for (number, round) in (1..).zip(&ceiling.rounds) {
+        text += &format!(
+            "{number:>5} {:>11.0} {:>11.0} {:>7.2}\n",
+            round.ping_per_s, round.create_per_s, round.ratio
+        );
+    }
+    let ratio = ceiling.ratio;
+    text += &format!(
+        "\nAsync create runs at {:.2} of the rate of an empty call (median of {} rounds, {:.2} to {:.2}): \
+         {:.0} creates/s, {:.0} empty calls/s.\n",
+        ratio.median,
+        ceiling.rounds.len(),
+        ratio.low,
+        ratio.high,
+        ceiling.create_per_s.median,
+        ceiling.ping_per_s.median
+    );
+    if ceiling.failed > 0 {
+        text += &format!("! {} calls failed; they are not in the rates.\n", ceiling.failed);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        let of = |figures: &[f64]| Spread::of(figures.iter().copied());
+        assert_eq!(of(&[3.0, 1.0, 2.0]), Spread { median: 2.0, low: 1.0, high: 3.0 });
+        assert_eq!(of(&[4.0, 1.0, 2.0, 3.0]).median, 2.5);
+        assert_eq!(of(&[7.0]), Spread { median: 7.0, low: 7.0, high: 7.0 });
+        assert_eq!(of(&[]).median, 0.0);
+    }
+}

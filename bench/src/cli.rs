@@ -1,0 +1,328 @@
+//! The command line. Its help is the manual.
+
+use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use crate::result::Mode;
+
+/// Measures what it costs to create a customer sync (call headquarters and wait) and async (write to the
+/// store's own database), and proves that nobody was lost or doubled.
+///
+/// Without arguments it makes the comparison: headquarters, the emulator that makes it narrow, and two channels
+/// run as real servers over loopback with SQLite files in a temporary folder; creates arrive open-loop at
+/// several rates below and above what headquarters can serve, in each mode, beside a steady probe of other work
+/// at headquarters. It takes about a minute, prints a table, writes tillsync-report/result.json and
+/// tillsync-report/report.html, and ends with the ledger.
+///
+/// Exit codes: 0 all is well; 1 a customer was lost or doubled, or a channel and headquarters differ; 64 what
+/// was asked for makes no sense; 69 a service cannot be had; 74 a file cannot be written.
+#[derive(Debug, Parser)]
+#[command(name = "tillsync", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; nothing: compare.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The options of compare.
+    #[command(flatten)]
+    pub compare: CompareArgs,
+    /// Log of the embedded services and of the harness, on standard error: off, error, warn, info, debug, trace.
+    #[arg(long, global = true, default_value = "error", value_name = "LEVEL")]
+    pub log: LevelFilter,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compares the modes (also without a subcommand).
+    Compare(Box<CompareArgs>),
+    /// Finds the ceiling of async creates, closed-loop: 64 callers that each wait for the answer before the next
+    /// call, in turn with an empty call (Ping) on the same server.
+    Ceiling(CeilingArgs),
+    /// Checks services that are up: every acknowledged create is at headquarters once, and the same everywhere.
+    Ledger(LedgerArgs),
+    /// Prints the table and writes the report of a result file again, without measuring.
+    Report(ReportArgs),
+}
+
+/// Options of the comparison.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// Rates to offer: creates per second such as 80, or multiples of what headquarters can serve such as 1.2x.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "0.5x,0.8x,1.2x,2x",
+        allow_negative_numbers = true,
+        value_name = "LIST"
+    )]
+    pub rates: Vec<Rate>,
+    /// Modes to compare: sync (headquarters or failure), sync-fallback (the documented one), async.
+    #[arg(long, value_delimiter = ',', default_value = "sync,sync-fallback,async", value_name = "LIST")]
+    pub modes: Vec<Mode>,
+    /// Seconds to measure in each run, 0.25 to 3600 [default: 4; of a trace: all of it, at most 60].
+    #[arg(long, value_parser = seconds, allow_negative_numbers = true)]
+    pub seconds: Option<f64>,
+    /// Seconds of load before that, 0 to 600; none for a trace.
+    #[arg(long, default_value = "0.5", value_parser = warmup, allow_negative_numbers = true, value_name = "SECONDS")]
+    pub warmup: f64,
+    /// When creates fall due: poisson, constant, or trace:FILE (see bench/traces/README.md).
+    #[arg(long, default_value = "poisson", value_name = "KIND")]
+    pub arrivals: ArrivalKind,
+    /// For a trace, in place of --rates: how many times faster than recorded; a list gives a run for each.
+    #[arg(long, value_delimiter = ',', default_value = "1000", value_parser = speedup, allow_negative_numbers = true, value_name = "LIST")]
+    pub speedup: Vec<f64>,
+    /// For a trace: only this day, such as 2011-10-06, or "busiest".
+    #[arg(long, value_name = "DAY")]
+    pub day: Option<String>,
+    /// For a trace: shorten pauses (nights, closed days) to this many recorded seconds.
+    #[arg(long, value_parser = idle, allow_negative_numbers = true, value_name = "SECONDS")]
+    pub skip_idle: Option<f64>,
+    /// Seed of arrivals, customers and GUIDs.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// What headquarters is like: a profile of the emulator, as TOML [default: 4 workers, 40 ms].
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// How long a channel waits for headquarters, in seconds, 0.01 to 600.
+    #[arg(long, default_value = "2", value_parser = rts_timeout, allow_negative_numbers = true, value_name = "SECONDS")]
+    pub rts_timeout: f64,
+    /// Calls per second of the probe of other work at headquarters; 0 for none. It takes part of the capacity.
+    #[arg(long, default_value = "10", value_parser = probe, allow_negative_numbers = true, value_name = "PER_S")]
+    pub probe_rate: f64,
+    /// Most creates of each run that are followed until every store finds them, 0 to 400.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=400), value_name = "N")]
+    pub sample: u16,
+    /// Embedded channels, 1 to 16.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16), value_name = "N")]
+    pub channels: u8,
+    /// Folder for result.json, report.html and acknowledged.txt.
+    #[arg(long, default_value = "tillsync-report", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Plain lines in place of a live display; also when standard error is no terminal.
+    #[arg(long)]
+    pub plain: bool,
+    /// Keep the temporary folder with the databases, and say where it is.
+    #[arg(long)]
+    pub keep: bool,
+    /// A channel that is up already, such as http://127.0.0.1:7201; repeat it for each. Its functionality
+    /// profile is changed during the runs and set back after them.
+    #[arg(long, value_name = "URL", requires = "hq")]
+    pub channel: Vec<String>,
+    /// The headquarters of these channels.
+    #[arg(long, value_name = "URL", requires = "channel")]
+    pub hq: Option<String>,
+    /// The emulator between them. Without it the probe goes to headquarters itself.
+    #[arg(long, value_name = "URL", requires = "channel")]
+    pub emulator: Option<String>,
+}
+
+/// Options of the ceiling.
+#[derive(Debug, Clone, Args)]
+pub struct CeilingArgs {
+    /// Rounds of Ping and create in turn, 1 to 1000.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Seconds of each half of a round, 0.25 to 3600.
+    #[arg(long, default_value = "2", value_parser = seconds, allow_negative_numbers = true)]
+    pub seconds: f64,
+    /// Calls under way at once, 1 to 4096.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub callers: u16,
+    /// Connections they share, 1 to 256; a server takes 200 calls at once on each.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub connections: u16,
+    /// Leave the upload, the customer sync job and 1010 running. Without it they are held while it is measured.
+    #[arg(long)]
+    pub jobs: bool,
+    /// Seed of the customers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of the ledger.
+#[derive(Debug, Clone, Args)]
+pub struct LedgerArgs {
+    /// A channel; repeat it for each.
+    #[arg(long, value_name = "URL", required = true)]
+    pub channel: Vec<String>,
+    /// Headquarters.
+    #[arg(long, value_name = "URL")]
+    pub hq: String,
+    /// GUIDs of acknowledged creates, one a line, as compare writes them. Without it: every customer that any of
+    /// the services knows.
+    #[arg(long, value_name = "FILE")]
+    pub acknowledged: Option<PathBuf>,
+    /// Wait at most this many seconds until nothing is pending, 0 to 3600.
+    #[arg(long, default_value = "30", value_parser = wait, allow_negative_numbers = true, value_name = "SECONDS")]
+    pub wait: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of the report.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// The result file.
+    #[arg(value_name = "RESULT.json")]
+    pub result: PathBuf,
+    /// Where to write the report [default: report.html beside the result file].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// An offered rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// Creates per second.
+    PerSecond(f64),
+    /// So many times what headquarters can serve.
+    OfCapacity(f64),
+}
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const WRONG: &str = "is not a rate: use creates per second such as 80, or a multiple such as 1.2x";
+        let (digits, of_capacity) = text.strip_suffix('x').map_or((text, false), |digits| (digits, true));
+        let value: f64 = digits.parse().map_err(|_| WRONG)?;
+        if !(value.is_finite() && (0.01..=1_000_000.0).contains(&value)) {
+            return Err("is not a rate from 0.01 to 1000000");
+        }
+        Ok(if of_capacity { Self::OfCapacity(value) } else { Self::PerSecond(value) })
+    }
+}
+
+/// When creates fall due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArrivalKind {
+    /// Independent of each other.
+    Poisson,
+    /// At equal distances.
+    Constant,
+    /// As recorded in this file.
+    Trace(PathBuf),
+}
+
+impl FromStr for ArrivalKind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text.split_once(':') {
+            None if text == "poisson" => Ok(Self::Poisson),
+            None if text == "constant" => Ok(Self::Constant),
+            Some(("trace", file)) if !file.is_empty() => Ok(Self::Trace(file.into())),
+            _ => Err("is not a kind of arrivals: use poisson, constant, or trace:FILE"),
+        }
+    }
+}
+
+fn within(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let value = text.parse::<f64>().map_err(|_| "is not a number".to_owned())?;
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("is not from {} to {}", range.start(), range.end()))
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    within(text, 0.25..=3600.0)
+}
+
+fn warmup(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=600.0)
+}
+
+fn wait(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=3600.0)
+}
+
+fn speedup(text: &str) -> Result<f64, String> {
+    within(text, 0.001..=1e9)
+}
+
+fn idle(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=1e9)
+}
+
+fn rts_timeout(text: &str) -> Result<f64, String> {
+    within(text, 0.01..=600.0)
+}
+
+fn probe(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=1000.0)
+}
+
+/// A clap error in one line: what is wrong, without usage and hints.
+#[must_use]
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let text = lines.collect::<Vec<_>>().join(" ");
+    text.strip_prefix("error: ").map_or(text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn wrong(arguments: &[&str]) -> String {
+        let error = Cli::try_parse_from(["tillsync"].iter().chain(arguments)).unwrap_err();
+        let line = one_line(&error);
+        assert!(!line.contains('\n'));
+        line
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_arguments_are_the_comparison() {
+        let cli = Cli::try_parse_from(["tillsync"]).unwrap();
+        assert!(cli.command.is_none());
+        let rates = [0.5, 0.8, 1.2, 2.0].map(Rate::OfCapacity);
+        assert_eq!(
+            (cli.compare.rates.as_slice(), cli.compare.modes.as_slice()),
+            (&rates[..], &Mode::ALL[..])
+        );
+        let cli = Cli::try_parse_from(["tillsync", "compare", "--rates", "80,1.5x", "--plain"]).unwrap();
+        let Some(Command::Compare(args)) = cli.command else { panic!() };
+        assert_eq!(args.rates, [Rate::PerSecond(80.0), Rate::OfCapacity(1.5)]);
+        assert!(args.plain);
+    }
+
+    #[test]
+    fn z1_bad_arguments_are_named_in_one_line() {
+        for (arguments, named) in [
+            (&["--rates", "fast"][..], "--rates"),
+            (&["--rates", "0"], "0.01 to 1000000"),
+            (&["--rates", "NaNx"], "0.01 to 1000000"),
+            (&["--rates="], "--rates"),
+            (&["--modes", "semi"], "sync-fallback"),
+            (&["--seconds", "0"], "0.25 to 3600"),
+            (&["--warmup", "-1"], "--warmup"),
+            (&["--arrivals", "trace:"], "trace:FILE"),
+            (&["--speedup", "NaN"], "--speedup"),
+            (&["--sample", "1000"], "--sample"),
+            (&["--channels", "0"], "--channels"),
+            (&["--channel", "http://127.0.0.1:1"], "--hq"),
+            (&["ledger"], "--channel"),
+            (&["--log", "loud"], "--log"),
+            (&["nonsense"], "nonsense"),
+        ] {
+            let line = wrong(arguments);
+            assert!(line.contains(named), "{arguments:?}: {line}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What can go wrong, and the exit code that says so.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use service_kit::{config::EXIT_USAGE, problem::code_name};
+use tonic::Status;
+
+/// Exit code when a service cannot be had (`EX_UNAVAILABLE` of sysexits.h).
+const EXIT_UNAVAILABLE: u8 = 69;
+/// Exit code when a file cannot be written (`EX_IOERR`).
+const EXIT_IO: u8 = 74;
+
+/// Why the harness stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A file that cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that is not a result.
+    #[error("{path} is not a result of this version")]
+    NotResult {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Not an address.
+    #[error("{0} is not an address such as http://127.0.0.1:7101")]
+    Address(String),
+    /// Nobody answers there.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+    /// A service refused.
+    #[error("{service}: {code}: {message}")]
+    Service {
+        /// Its name or address.
+        service: String,
+        /// The gRPC status name.
+        code: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// 1070 did not bring the profile.
+    #[error(
+        "{0}: the changed profile did not arrive in time; is the channel connected to this headquarters?"
+    )]
+    ModeTimeout(String),
+    /// An embedded service did not start.
+    #[error("cannot start {service}: {message}")]
+    Start {
+        /// Which.
+        service: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// More customers than the ledger holds in memory.
+    #[error("{service} has more than {bound} customers; the ledger reads no more")]
+    TooManyCustomers {
+        /// Whose.
+        service: String,
+        /// The bound.
+        bound: usize,
+    },
+    /// The operating system refused a thread, a port, a folder or a signal handler.
+    #[error("the operating system refused")]
+    System(#[from] io::Error),
+}
+
+impl Error {
+    /// A refusal by a service.
+    pub(crate) fn service(service: &str, status: Status) -> Self {
+        Self::Service {
+            service: service.to_owned(),
+            code: code_name(status.code()),
+            message: status.message().to_owned(),
+        }
+    }
+
+    /// What the process ends with.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) | Self::Read { .. } | Self::NotResult { .. } | Self::Address(_) => EXIT_USAGE,
+            Self::Write { .. } | Self::System(_) => EXIT_IO,
+            _ => EXIT_UNAVAILABLE,
+        })
+    }
+}

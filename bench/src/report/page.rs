@@ -1,0 +1,243 @@
+//! The page around the plots.
+
+use std::fmt::Write as _;
+
+use super::{figures, plot::escape};
+use crate::{
+    result::{Arrivals, ResultFile, Run, Services, enough},
+    verdict,
+};
+
+/// Everything the page looks like. Colours after Okabe and Ito: told apart by colour-blind people too.
+const STYLE: &str = include_str!("style.css");
+
+/// The report as one HTML file without a reference to anything outside it.
+#[must_use]
+pub fn render(result: &ResultFile) -> String {
+    let mut html = String::from(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>Tillsync: sync against async</title>",
+    );
+    // Writing to a string cannot fail, here and below.
+    let _ = write!(html, "<link rel=\"icon\" href=\"data:,\"><style>{STYLE}</style></head><body><main>");
+    html += "<h1>Creating a customer: sync against async</h1>";
+    let _ = write!(html, "<p class=\"answer\">{}</p>", escape(&verdict::headline(result)));
+    html += "<ul>";
+    for finding in verdict::findings(result) {
+        let _ = write!(html, "<li>{}</li>", escape(&finding));
+    }
+    let _ = write!(html, "</ul><p>{}</p>", escape(&verdict::capacity(result)));
+    html += &ledger(result);
+    html += "<h2>All runs</h2>";
+    html += &runs(result);
+    html += "<h2>Plots</h2><div class=\"plots\">";
+    for plot in figures::all(result) {
+        html += &plot.html();
+    }
+    html += "</div>";
+    html += &warnings(result);
+    html += WORDS;
+    html += &measured(result);
+    html += "</main></body></html>\n";
+    html
+}
+
+/// The three modes, for those who do not know them.
+const WORDS: &str = "<h2>Words</h2><dl>\
+    <dt>sync</dt><dd>The store calls headquarters while the customer waits. If headquarters fails, the create fails.</dd>\
+    <dt>sync-fallback</dt><dd>The same, but if headquarters cannot be reached or is too busy, the store keeps the \
+    customer in its own database and hands it in later. This is the documented behaviour.</dd>\
+    <dt>async</dt><dd>The store always keeps the customer in its own database, answers at once, and hands it in later.</dd>\
+    <dt>findable everywhere</dt><dd>Every store finds the customer. A customer that headquarters made at once is found \
+    from then on by a search in all stores; others when replication has brought them.</dd>\
+    <dt>account number</dt><dd>Headquarters' number for the customer. Until it is back, the customer is pending.</dd>\
+    <dt>probe</dt><dd>Other work at headquarters: a steady, slow stream of reads through the same workers.</dd>\
+    <dt>p50, p99</dt><dd>Half, or 99 of 100, took no longer. A figure marked ~ has too few samples behind it.</dd></dl>";
+
+fn ledger(result: &ResultFile) -> String {
+    let class = match &result.ledger {
+        Some(ledger) if ledger.holds() => "good",
+        _ => "bad",
+    };
+    let mut html = format!("<p class=\"ledger {class}\">{}</p>", escape(&verdict::ledger(result)));
+    let examples = result.ledger.iter().flat_map(|ledger| &ledger.examples);
+    for example in examples {
+        let _ = write!(html, "<p><code>{}</code></p>", escape(example));
+    }
+    html
+}
+
+fn runs(result: &ResultFile) -> String {
+    let mut html = String::from(
+        "<div class=\"scroll\"><table><thead><tr><th rowspan=\"2\">mode</th><th rowspan=\"2\">offered/s</th>\
+         <th rowspan=\"2\">done/s</th><th rowspan=\"2\">failed</th><th colspan=\"4\">answer</th>\
+         <th colspan=\"2\">findable everywhere</th><th colspan=\"2\">account number</th>\
+         <th colspan=\"2\">headquarters</th><th colspan=\"2\">probe</th><th rowspan=\"2\">backlog</th></tr>\
+         <tr><th>p50</th><th>p90</th><th>p99</th><th>max</th><th>p50</th><th>p99</th><th>p50</th><th>p99</th>\
+         <th>busy</th><th>queue</th><th>p50</th><th>p99</th></tr></thead><tbody>",
+    );
+    for run in &result.runs {
+        html += &row(run);
+    }
+    html + "</tbody></table></div>"
+}
+
+fn row(run: &Run) -> String {
+    let ms = |figure: Option<f64>, count: u64, quantile: f64| {
+        let mark = if enough(count, quantile) { "" } else { "~" };
+        figure.map_or_else(|| "-".to_owned(), |figure| format!("{mark}{}", verdict::millis(figure)))
+    };
+    let latency = &run.latency_ms;
+    let errors: Vec<String> = run.errors.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let failed = if run.failed() == 0 {
+        "0".to_owned()
+    } else {
+        format!("{:.1} %<br><small>{}</small>", run.failed_share() * 100.0, escape(&errors.join(", ")))
+    };
+    let mut cells = vec![
+        format!("<b>{}</b>", run.mode),
+        verdict::number(run.offered_per_s),
+        verdict::number(run.completed_per_s),
+        failed,
+        ms(latency.p50, latency.count, 0.5),
+        ms(latency.p90, latency.count, 0.9),
+        ms(latency.p99, latency.count, 0.99),
+        ms(latency.max, u64::MAX, 0.5),
+    ];
+    for two in [&run.findable_everywhere_ms, &run.account_number_ms] {
+        cells.extend([ms(two.p50, two.count, 0.5), ms(two.p99, two.count, 0.99)]);
+    }
+    cells.extend(match &run.hq {
+        Some(hq) => [format!("{:.0} %", hq.utilization * 100.0), hq.queue_max.to_string()],
+        None => ["-".to_owned(), "-".to_owned()],
+    });
+    let probe = &run.probe_latency_ms;
+    cells.extend([ms(probe.p50, probe.count, 0.5), ms(probe.p99, probe.count, 0.99)]);
+    cells.push(run.backlog.at_end.to_string());
+    let cells: Vec<String> = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+    format!("<tr>{}</tr>", cells.join(""))
+}
+
+fn warnings(result: &ResultFile) -> String {
+    let session = result.warnings.iter().map(|warning| warning.text.clone());
+    let runs = result.runs.iter().flat_map(|run| {
+        let at = format!("{} at {}/s", run.mode, verdict::number(run.offered_per_s));
+        run.warnings.iter().map(move |warning| format!("{at}: {}", warning.text))
+    });
+    let mut all: Vec<String> = session.chain(runs).collect();
+    if result.interrupted {
+        all.insert(0, "Ended early by a signal: what was measured until then is shown.".to_owned());
+    }
+    if all.is_empty() {
+        return "<h2>When not to trust this</h2><p>Nothing to warn of.</p>".to_owned();
+    }
+    let items: Vec<String> = all.iter().map(|text| format!("<li>{}</li>", escape(text))).collect();
+    format!(
+        "<h2>When not to trust this</h2><details><summary>{} remarks</summary><ul>{}</ul></details>",
+        items.len(),
+        items.join("")
+    )
+}
+
+fn measured(result: &ResultFile) -> String {
+    let setup = &result.setup;
+    let services = match setup.services {
+        Services::Embedded => {
+            "in the harness's process, as real servers over loopback TCP: they share its processors"
+        }
+        Services::External => "up already, at the addresses on the command line",
+    };
+    let arrivals = match &setup.arrivals {
+        Arrivals::Poisson => "Poisson".to_owned(),
+        Arrivals::Constant => "constant".to_owned(),
+        Arrivals::Trace { file, day, skip_idle_s } => {
+            let day = day.as_ref().map_or_else(String::new, |day| format!(", day {day}"));
+            let idle = skip_idle_s.map_or_else(String::new, |s| format!(", pauses shortened to {s} s"));
+            format!("replayed from {file}{day}{idle}")
+        }
+    };
+    let rows = [
+        ("started", result.started.clone()),
+        ("took", format!("{:.0} s", result.elapsed_s)),
+        ("command", result.command.join(" ")),
+        ("version", format!("{} {}", result.version, result.commit.as_deref().unwrap_or(""))),
+        ("machine", format!("{}, {} processors", result.machine.os, result.machine.cpus)),
+        ("services", format!("{services}; {} channels", setup.channels)),
+        ("durability", setup.durability.clone()),
+        ("arrivals", format!("{arrivals}, open-loop, seed {}", setup.seed)),
+        ("each run", format!("{} s measured after {} s of load", setup.seconds, setup.warmup_s)),
+        ("probe", format!("{} calls per second", setup.probe_per_s)),
+        ("a channel waits for headquarters", format!("{} ms", setup.rts_timeout_ms)),
+        ("a till waits for its channel", format!("{} ms", setup.call_deadline_ms)),
+        ("followed to every store", format!("at most {} creates of a run", setup.sample)),
+        ("CPU of the process", optional(result.process.cpu_s, |s| format!("{s:.1} s"))),
+        (
+            "memory of the process",
+            optional(result.process.max_rss_bytes, |bytes| format!("{} MiB at most", bytes / 1_048_576)),
+        ),
+    ];
+    let mut html =
+        String::from("<h2>How it was measured</h2><div class=\"scroll\"><table class=\"setup\"><tbody>");
+    for (name, value) in rows {
+        let _ = write!(html, "<tr><th>{name}</th><td>{}</td></tr>", escape(&value));
+    }
+    html += "</tbody></table></div>";
+    if let Some(profile) = &setup.profile_toml {
+        let _ = write!(
+            html,
+            "<details><summary>Profile of headquarters</summary><pre>{}</pre></details>",
+            escape(profile)
+        );
+    }
+    html
+}
+
+fn optional<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "unknown".to_owned(), show)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn b9_the_report_has_every_plot_and_no_reference_outside() {
+        let result = testing::result();
+        let html = render(&result);
+        for id in [
+            "latency",
+            "completed",
+            "probe",
+            "queue",
+            "findable",
+            "account",
+            "distribution-low",
+            "distribution",
+        ] {
+            assert!(html.contains(&format!("<figure id=\"{id}\">")), "{id}");
+        }
+        assert_eq!(html.matches("<svg").count(), 8);
+        assert_eq!(html.matches("<svg").count(), html.matches("<desc").count());
+        for outside in ["http:", "https:", "src=", "url(", "@import", "<script", "<iframe", "//"] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+        let answer = html.find("class=\"answer\"").unwrap();
+        assert!(html[answer..].contains("failed 50 %"));
+        assert!(html.contains("0 lost, 0 doubled"));
+        assert!(html.contains("ledger good"));
+    }
+
+    #[test]
+    fn what_was_entered_is_not_html_and_nothing_measured_is_still_a_page() {
+        let mut result = testing::result();
+        result.command = vec!["tillsync".to_owned(), "--out=<b>".to_owned()];
+        result.runs.clear();
+        result.ledger = None;
+        let html = render(&result);
+        assert!(html.contains("--out=&lt;b&gt;") && !html.contains("--out=<b>"));
+        assert!(html.contains("nothing was measured"));
+        assert!(html.contains("ledger bad"));
+    }
+}

@@ -1,0 +1,143 @@
+//! The calls of a run: creates as tills make them, and the probe of other work at headquarters.
+
+use std::{sync::Arc, time::Duration};
+
+use service_kit::{clock::Clock, problem::code_name};
+use tillsync_proto::{
+    CHANNEL_METADATA, CustomerId, convert,
+    pb::{
+        channel::CreateCustomerRequest,
+        common::Customer,
+        hq::{self, GetCustomerRequest},
+    },
+};
+use tokio::time::{Instant, timeout};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
+use uuid::Uuid;
+
+use super::{
+    Window,
+    follow::{Arrived, Followed},
+    recorder::{Acknowledgement, Recorder},
+};
+use crate::{
+    acknowledged::Acknowledged,
+    customers::{customer, guid, rng_of},
+    error::Error,
+    services::Fleet,
+};
+
+/// How long a till waits for its channel, and the probe for headquarters.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// What the deadline of the harness's own timer adds: normally the service or its client answers first.
+const GRACE: Duration = Duration::from_millis(100);
+/// Most creates under way at once, about 4 KiB each. Beyond it an arrival is not sent and counts as failed.
+const MAX_IN_FLIGHT: u64 = 20_000;
+/// The name under which such failures are counted.
+const OVERFLOW: &str = "GENERATOR_OVERFLOW";
+/// The channel that the probe says it is.
+const PROBE_CHANNEL: &str = "tillsync-probe";
+
+/// What the calls of a run share.
+pub struct Calls {
+    pub clock: Arc<dyn Clock>,
+    pub fleet: Fleet,
+    pub acknowledged: Arc<Acknowledged>,
+    pub recorder: Arc<Recorder>,
+    pub followed: Arc<Followed>,
+    pub seed: u64,
+    pub run: u64,
+    pub probe_customer: Uuid,
+    pub window: Window,
+    pub follow_every: u64,
+}
+
+impl Calls {
+    /// One create, due at `due`.
+    pub async fn create(self: Arc<Self>, index: u64, channel: usize, due: Instant) {
+        if !self.recorder.begin(MAX_IN_FLIGHT) {
+            self.recorder.create(due, self.clock.now(), Err(OVERFLOW));
+            return;
+        }
+        let mut rng = rng_of(self.seed, self.run, index);
+        let id = guid(self.clock.wall_micros(), &mut rng);
+        let create = CreateCustomerRequest {
+            customer: Some(customer(id, &mut rng)),
+            customer_id: id.to_string(),
+            validate_only: false,
+        };
+        let store = &self.fleet.stores[channel];
+        let mut till = store.till(usize::try_from(index).unwrap_or_default());
+        let mut request = Request::new(create);
+        request.set_timeout(CALL_DEADLINE);
+        let sent = self.clock.now();
+        self.recorder.left(due, sent);
+        let answer = timeout(CALL_DEADLINE + GRACE, till.create_customer(request)).await;
+        let now = self.clock.now();
+        match outcome(answer, now.saturating_duration_since(sent)) {
+            Ok(response) => {
+                self.acknowledged.add(id);
+                let acknowledgement =
+                    Acknowledgement { path: response.path(), cause: response.fallback_cause.clone() };
+                self.recorder.create(due, now, Ok(&acknowledgement));
+                if self.window.holds(due) && (index + 1).is_multiple_of(self.follow_every) {
+                    let path = response.path();
+                    Followed::follow(&self.followed, Arrived { id, channel, due, acknowledged: now, path });
+                }
+            }
+            Err(code) => self.recorder.create(due, now, Err(code)),
+        }
+        self.recorder.end();
+    }
+
+    /// One read of a known customer at headquarters, due at `due`.
+    pub async fn probe(self: Arc<Self>, due: Instant) {
+        let sent = self.clock.now();
+        self.recorder.left(due, sent);
+        let get = GetCustomerRequest { customer: self.probe_customer.to_string() };
+        let answer = timeout(CALL_DEADLINE + GRACE, self.fleet.rts.clone().get_customer(as_probe(get))).await;
+        let now = self.clock.now();
+        let outcome = outcome(answer, now.saturating_duration_since(sent));
+        self.recorder.probe(due, now, outcome.map(|_| ()));
+    }
+}
+
+/// Makes the customer that the probe reads, by a create at headquarters, and gives its GUID.
+///
+/// # Errors
+///
+/// [`Error::Service`].
+pub async fn known_customer(fleet: &Fleet, clock: &dyn Clock, seed: u64) -> Result<Uuid, Error> {
+    let mut rng = rng_of(seed, u64::MAX, 0);
+    let id = guid(clock.wall_micros(), &mut rng);
+    // Checked here as a channel would: headquarters expects the ids of the parts.
+    let content = convert::content(CustomerId(id), customer(id, &mut rng));
+    let content = content.map_err(|violations| Error::Usage(violations.to_string()))?;
+    let customer = Customer { customer_id: id.to_string(), ..Customer::from(&content) };
+    let create = hq::CreateCustomerRequest { customer: Some(customer) };
+    let created = fleet.rts.clone().create_customer(as_probe(create)).await;
+    created.map_err(|status| Error::service("headquarters", status))?;
+    Ok(id)
+}
+
+fn as_probe<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_DEADLINE);
+    request.metadata_mut().insert(CHANNEL_METADATA, MetadataValue::from_static(PROBE_CHANNEL));
+    request
+}
+
+/// The answer, or the name of the status. tonic's client ends a call at its deadline with CANCELLED: that is
+/// told as what it is.
+fn outcome<T>(
+    answer: Result<Result<Response<T>, Status>, tokio::time::error::Elapsed>,
+    took: Duration,
+) -> Result<T, &'static str> {
+    const EXCEEDED: &str = "DEADLINE_EXCEEDED";
+    match answer {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(_)) if took >= CALL_DEADLINE => Err(EXCEEDED),
+        Ok(Err(status)) => Err(code_name(status.code())),
+        Err(_) => Err(EXCEEDED),
+    }
+}

@@ -1,0 +1,243 @@
+//! Connections to the services under test, embedded or not, and what an administrator and a till ask of them.
+
+use std::time::Duration;
+
+use tillsync_proto::pb::{
+    channel::{
+        GetStatusRequest, customer_service_client::CustomerServiceClient,
+        status_service_client::StatusServiceClient,
+    },
+    common::{ChannelStatus, FunctionalityProfile, Job},
+    emulator::{GetProfileRequest, emulator_service_client::EmulatorServiceClient},
+    hq::{
+        self, RunJobRequest, UpdateProfileRequest, admin_service_client::AdminServiceClient,
+        data_exchange_service_client::DataExchangeServiceClient,
+        real_time_service_client::RealTimeServiceClient,
+    },
+};
+use tokio::time::{sleep, timeout};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{error::Error, result::Mode};
+
+/// Connections to each channel that tills share: a server takes 200 calls at once on each.
+const TILL_CONNECTIONS: usize = 8;
+/// Connections to each channel for watches: at most two for each followed create.
+const WATCH_CONNECTIONS: usize = 4;
+/// How long a service may take to answer for the first time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a changed profile may take to arrive.
+const MODE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Pause between two looks at a status.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where the services are.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// Headquarters.
+    pub hq: String,
+    /// The emulator before it; absent: calls go to headquarters itself.
+    pub emulator: Option<String>,
+    /// The channels.
+    pub channels: Vec<String>,
+}
+
+/// One store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Its channel's name.
+    pub id: String,
+    /// Status calls.
+    pub status: StatusServiceClient<Channel>,
+    tills: Vec<CustomerServiceClient<Channel>>,
+    watchers: Vec<CustomerServiceClient<Channel>>,
+}
+
+impl Store {
+    /// Connects and asks for its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`], or [`Error::Service`] if it does not answer.
+    pub async fn connect(address: &str) -> Result<Self, Error> {
+        let mut status = StatusServiceClient::new(connect(address).await?);
+        let said = status.get_status(GetStatusRequest {}).await.map_err(|s| Error::service(address, s))?;
+        let id = said.into_inner().status.unwrap_or_default().channel_id;
+        let (mut tills, mut watchers) = (Vec::new(), Vec::new());
+        for _ in 0..TILL_CONNECTIONS {
+            tills.push(CustomerServiceClient::new(connect(address).await?));
+        }
+        for _ in 0..WATCH_CONNECTIONS {
+            watchers.push(CustomerServiceClient::new(connect(address).await?));
+        }
+        Ok(Self { id, status, tills, watchers })
+    }
+
+    /// The connection of a till.
+    #[must_use]
+    pub fn till(&self, number: usize) -> CustomerServiceClient<Channel> {
+        self.tills[number % TILL_CONNECTIONS].clone()
+    }
+
+    /// A connection for watching.
+    #[must_use]
+    pub fn watcher(&self, number: usize) -> CustomerServiceClient<Channel> {
+        self.watchers[number % WATCH_CONNECTIONS].clone()
+    }
+
+    /// How the channel is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`].
+    pub async fn status(&self) -> Result<ChannelStatus, Error> {
+        let said = self.status.clone().get_status(GetStatusRequest {}).await;
+        Ok(said.map_err(|status| Error::service(&self.id, status))?.into_inner().status.unwrap_or_default())
+    }
+}
+
+/// Headquarters, the emulator and the stores.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    /// Headquarters, as an administrator sees it.
+    pub admin: AdminServiceClient<Channel>,
+    /// Headquarters, as a channel's exchange sees it.
+    pub exchange: DataExchangeServiceClient<Channel>,
+    /// The real-time service, behind the emulator where there is one.
+    pub rts: RealTimeServiceClient<Channel>,
+    /// The emulator's control.
+    pub emulator: Option<EmulatorServiceClient<Channel>>,
+    /// The stores; at least one.
+    pub stores: Vec<Store>,
+}
+
+impl Fleet {
+    /// Connects to all of them. Connections belong to the runtime that this runs on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`], or [`Error::Service`] if one does not answer.
+    pub async fn connect(addresses: &Addresses) -> Result<Self, Error> {
+        let hq = connect(&addresses.hq).await?;
+        let (emulator, rts) = match &addresses.emulator {
+            None => (None, hq.clone()),
+            Some(address) => {
+                let channel = connect(address).await?;
+                let mut control = EmulatorServiceClient::new(channel.clone());
+                control.get_profile(GetProfileRequest {}).await.map_err(|s| Error::service(address, s))?;
+                (Some(control), channel)
+            }
+        };
+        let mut stores = Vec::new();
+        for address in &addresses.channels {
+            stores.push(Store::connect(address).await?);
+        }
+        Ok(Self {
+            admin: AdminServiceClient::new(hq.clone()),
+            exchange: DataExchangeServiceClient::new(hq),
+            rts: RealTimeServiceClient::new(rts),
+            emulator,
+            stores,
+        })
+    }
+
+    /// The profiles in force at headquarters, one for each store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`].
+    pub async fn profiles(&self) -> Result<Vec<FunctionalityProfile>, Error> {
+        let mut profiles = Vec::new();
+        for store in &self.stores {
+            let request = hq::GetProfileRequest { channel_id: store.id.clone() };
+            let said = self.admin.clone().get_profile(request).await.map_err(at_hq)?;
+            profiles.push(said.into_inner().profile.unwrap_or_default());
+        }
+        Ok(profiles)
+    }
+
+    /// Sets the mode of every store the documented way: a changed functionality profile at headquarters,
+    /// carried down by 1070.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`], or [`Error::ModeTimeout`].
+    pub async fn set_mode(&self, mode: Mode, rts_timeout: Duration) -> Result<(), Error> {
+        let profile = FunctionalityProfile {
+            create_customer_async: mode == Mode::Async,
+            async_fallback: mode == Mode::SyncFallback,
+            rts_timeout: prost_types::Duration::try_from(rts_timeout).ok(),
+        };
+        self.set_profiles(&vec![profile; self.stores.len()]).await
+    }
+
+    /// Sets a profile for each store, and waits until it is in force there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`], or [`Error::ModeTimeout`].
+    pub async fn set_profiles(&self, profiles: &[FunctionalityProfile]) -> Result<(), Error> {
+        for (store, profile) in self.stores.iter().zip(profiles) {
+            let request = UpdateProfileRequest { channel_id: store.id.clone(), profile: Some(*profile) };
+            let version =
+                self.admin.clone().update_profile(request).await.map_err(at_hq)?.into_inner().version;
+            let arrives = async {
+                let mut asked = false;
+                while store.status().await?.profile_version < version {
+                    // A channel that has just started may not be listening yet; its own schedule helps then.
+                    asked = asked || self.run_job(Job::ChannelConfiguration1070, &store.id).await.is_ok();
+                    sleep(LOOK_PAUSE).await;
+                }
+                Ok::<(), Error>(())
+            };
+            timeout(MODE_TIMEOUT, arrives).await.map_err(|_| Error::ModeTimeout(store.id.clone()))??;
+        }
+        Ok(())
+    }
+
+    /// Runs a job now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`].
+    pub async fn run_job(&self, job: Job, channel_id: &str) -> Result<(), Error> {
+        let mut request =
+            tonic::Request::new(RunJobRequest { job: job.into(), channel_id: channel_id.to_owned() });
+        request.set_timeout(MODE_TIMEOUT);
+        self.admin.clone().run_job(request).await.map_err(at_hq)?;
+        Ok(())
+    }
+
+    /// Customers without an account number, in all stores.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`].
+    pub async fn pending(&self) -> Result<u64, Error> {
+        let mut pending = 0;
+        for store in &self.stores {
+            pending += store.status().await?.pending_customers;
+        }
+        Ok(pending)
+    }
+}
+
+/// An error of headquarters.
+pub(crate) fn at_hq(status: Status) -> Error {
+    Error::service("headquarters", status)
+}
+
+/// Connects to an address.
+///
+/// # Errors
+///
+/// [`Error::Address`] or [`Error::Connect`].
+pub async fn connect(address: &str) -> Result<Channel, Error> {
+    let endpoint = Endpoint::from_shared(address.to_owned());
+    let endpoint = endpoint.map_err(|_| Error::Address(address.to_owned()))?;
+    let connecting = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await;
+    connecting.map_err(|source| Error::Connect { address: address.to_owned(), source })
+}

@@ -1,0 +1,247 @@
+//! What a comparison is to do, checked before anything is started.
+
+use std::{fs, path::Path, time::Duration};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+use rts_emulator::Profile;
+
+use crate::{
+    arrivals::{Arrival, MAX_ARRIVALS, constant, poisson},
+    cli::{ArrivalKind, CompareArgs, Rate},
+    error::Error,
+    result::{Arrivals, Mode},
+    run::Plan,
+    trace::{Day, Trace},
+};
+
+/// Seconds measured of a run, unless said otherwise.
+const DEFAULT_SECONDS: f64 = 4.0;
+/// Most seconds of a trace that are replayed, unless said otherwise.
+const TRACE_SECONDS: f64 = 60.0;
+/// Most runs of a session.
+const MAX_RUNS: usize = 1_000;
+
+/// A checked comparison.
+#[derive(Debug, Clone)]
+pub struct Session {
+    source: Source,
+    modes: Vec<Mode>,
+    channels: usize,
+    seed: u64,
+    /// The profile that was asked for.
+    pub profile: Option<Profile>,
+    /// Where arrivals come from, for the result.
+    pub arrivals: Arrivals,
+    /// Load before anything is measured.
+    pub warmup: Duration,
+    /// How long is measured; of a trace, at most.
+    pub measured: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Rates { rates: Vec<Rate>, poisson: bool },
+    Replay { trace: Trace, speedups: Vec<f64> },
+}
+
+impl Session {
+    /// Reads profile and trace, and checks what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] or [`Error::Read`].
+    pub fn new(args: &CompareArgs) -> Result<Self, Error> {
+        let usage = |text: &str| Err(Error::Usage(text.to_owned()));
+        let replay = matches!(args.arrivals, ArrivalKind::Trace(_));
+        if !replay && (args.day.is_some() || args.skip_idle.is_some()) {
+            return usage("--day and --skip-idle are for --arrivals trace:FILE");
+        }
+        if args.profile.is_some() && !args.channel.is_empty() && args.emulator.is_none() {
+            return usage("--profile needs --emulator: only an emulator has a profile");
+        }
+        let seconds = args.seconds.unwrap_or(if replay { TRACE_SECONDS } else { DEFAULT_SECONDS });
+        let (source, arrivals) = match &args.arrivals {
+            ArrivalKind::Trace(file) => {
+                let trace = read_trace(file, args)?;
+                let arrivals = Arrivals::Trace {
+                    file: file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
+                    day: args.day.clone(),
+                    skip_idle_s: args.skip_idle,
+                };
+                (Source::Replay { trace, speedups: args.speedup.clone() }, arrivals)
+            }
+            kind => {
+                let poisson = *kind == ArrivalKind::Poisson;
+                let arrivals = if poisson { Arrivals::Poisson } else { Arrivals::Constant };
+                (Source::Rates { rates: args.rates.clone(), poisson }, arrivals)
+            }
+        };
+        let mut modes = args.modes.clone();
+        modes.sort();
+        modes.dedup();
+        let external = args.channel.len();
+        Ok(Self {
+            source,
+            modes,
+            channels: if external > 0 { external } else { args.channels.into() },
+            seed: args.seed,
+            profile: args.profile.as_deref().map(read_profile).transpose()?,
+            arrivals,
+            warmup: Duration::from_secs_f64(if replay { 0.0 } else { args.warmup }),
+            measured: Duration::from_secs_f64(seconds),
+        })
+    }
+
+    /// Every run, rate by rate, the modes of a rate one after the other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`]: multiples of a capacity that nobody knows, or more arrivals or runs than are possible.
+    pub fn plans(&self, capacity_per_s: Option<f64>) -> Result<Vec<Plan>, Error> {
+        let mut plans = Vec::new();
+        let loads = match &self.source {
+            Source::Rates { rates, poisson } => self.rates(rates, *poisson, capacity_per_s)?,
+            Source::Replay { trace, speedups } => self.replays(trace, speedups),
+        };
+        for load in loads {
+            for mode in &self.modes {
+                plans.push(Plan { number: plans.len() as u64, mode: *mode, ..load.clone() });
+            }
+        }
+        if plans.len() > MAX_RUNS {
+            return Err(Error::Usage(format!("these are {} runs; at most {MAX_RUNS} are made", plans.len())));
+        }
+        Ok(plans)
+    }
+
+    fn rates(&self, rates: &[Rate], is_poisson: bool, capacity: Option<f64>) -> Result<Vec<Plan>, Error> {
+        const UNKNOWN: &str = "how much this headquarters can serve is not known, so multiples of it are not \
+                               either: give rates in creates per second, such as --rates 50,100";
+        let length = self.warmup + self.measured;
+        let mut loads = Vec::new();
+        for rate in rates {
+            let per_s = match rate {
+                Rate::PerSecond(per_s) => *per_s,
+                Rate::OfCapacity(times) => {
+                    times * capacity.ok_or_else(|| Error::Usage(UNKNOWN.to_owned()))?
+                }
+            };
+            if per_s * length.as_secs_f64() > MAX_ARRIVALS as f64 {
+                return Err(Error::Usage(format!(
+                    "{per_s} creates per second for {} s are more than {MAX_ARRIVALS}",
+                    length.as_secs_f64()
+                )));
+            }
+            // The modes of a rate get the same arrivals; every rate its own.
+            let mut rng = StdRng::seed_from_u64(self.seed ^ per_s.to_bits());
+            let arrivals = if is_poisson {
+                poisson(per_s, length, self.channels, &mut rng)
+            } else {
+                constant(per_s, length, self.channels)
+            };
+            loads.push(self.load(per_s, None, arrivals, self.measured));
+        }
+        Ok(loads)
+    }
+
+    fn replays(&self, trace: &Trace, speedups: &[f64]) -> Vec<Plan> {
+        let load = |speedup: &f64| {
+            let arrivals = trace.arrivals(*speedup, self.measured, self.channels);
+            // The last arrival belongs to what is measured.
+            let whole = trace.length(*speedup) + Duration::from_millis(250);
+            let measured = whole.min(self.measured);
+            let per_s = arrivals.len() as f64 / measured.as_secs_f64();
+            self.load(per_s, Some(*speedup), arrivals, measured)
+        };
+        speedups.iter().map(load).collect()
+    }
+
+    fn load(&self, per_s: f64, speedup: Option<f64>, arrivals: Vec<Arrival>, measured: Duration) -> Plan {
+        let (number, mode) = (0, Mode::Sync);
+        Plan { number, mode, offered_per_s: per_s, speedup, arrivals, warmup: self.warmup, measured }
+    }
+}
+
+fn read_profile(path: &Path) -> Result<Profile, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Profile::parse(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+}
+
+fn read_trace(path: &Path, args: &CompareArgs) -> Result<Trace, Error> {
+    let wrong = |error: String| Error::Usage(format!("{}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let mut trace = Trace::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    if let Some(day) = &args.day {
+        let day: Day = day.parse().map_err(|wrong| Error::Usage(format!("--day {day} {wrong}")))?;
+        trace = trace.day(day).map_err(|error| wrong(error.to_string()))?;
+    }
+    Ok(match args.skip_idle {
+        Some(longest) => trace.skip_idle(Duration::from_secs_f64(longest)),
+        None => trace,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn session(arguments: &[&str]) -> Result<Session, Error> {
+        let cli = Cli::try_parse_from(["tillsync"].iter().chain(arguments)).unwrap();
+        Session::new(&cli.compare)
+    }
+
+    fn wrong(arguments: &[&str]) -> String {
+        match session(arguments).and_then(|session| session.plans(Some(100.0)).map(drop)) {
+            Err(error) => error.to_string(),
+            Ok(()) => panic!("{arguments:?} was accepted"),
+        }
+    }
+
+    #[test]
+    fn the_default_is_every_mode_at_four_rates_with_the_same_arrivals() {
+        let plans = session(&[]).unwrap().plans(Some(100.0)).unwrap();
+        let rates: Vec<f64> = plans.iter().map(|plan| plan.offered_per_s).collect();
+        assert_eq!(rates, [50.0, 50.0, 50.0, 80.0, 80.0, 80.0, 120.0, 120.0, 120.0, 200.0, 200.0, 200.0]);
+        assert_eq!(plans[0].arrivals, plans[2].arrivals);
+        assert_ne!(plans[0].arrivals, plans[3].arrivals);
+        assert_eq!(plans.iter().map(|plan| plan.number).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
+        let seconds: f64 = plans.iter().map(|plan| (plan.warmup + plan.measured).as_secs_f64()).sum();
+        assert!(seconds < 60.0);
+    }
+
+    #[test]
+    fn z1_what_makes_no_sense_is_told() {
+        assert!(wrong(&["--day", "busiest"]).contains("trace:FILE"));
+        assert!(wrong(&["--rates", "1000000", "--seconds", "3600"]).contains("more than 5000000"));
+        assert!(wrong(&["--profile", "/nowhere/profile.toml"]).contains("cannot read"));
+        assert!(wrong(&["--arrivals", "trace:/nowhere.csv"]).contains("cannot read"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let profile = file("profile.toml", "workers = \"many\"");
+        assert!(wrong(&["--profile", &profile]).contains("line 1"));
+        let trace = format!("trace:{}", file("trace.csv", "offset_ms,store\nnow,GB"));
+        assert!(wrong(&["--arrivals", &trace]).contains("line 2"));
+        let unknown = session(&[]).unwrap().plans(None).unwrap_err();
+        assert!(unknown.to_string().contains("--rates 50,100"));
+        let many = vec!["1"; 400].join(",");
+        assert!(wrong(&["--rates", &many]).contains("1200 runs"));
+    }
+
+    #[test]
+    fn a_replay_measures_the_whole_trace_or_what_fits() {
+        let trace = concat!("trace:", env!("CARGO_MANIFEST_DIR"), "/traces/online-retail-invoices.csv");
+        let arguments = ["--arrivals", trace, "--day", "busiest", "--speedup", "5000,1"];
+        let plans = session(&arguments).unwrap().plans(None).unwrap();
+        assert_eq!((plans.len(), plans[0].arrivals.len(), plans[0].speedup), (6, 218, Some(5_000.0)));
+        assert!(plans[0].measured < Duration::from_secs(12) && plans[0].warmup.is_zero());
+        assert_eq!(plans[3].measured, Duration::from_secs(60));
+        assert!(plans[3].arrivals.len() < 10);
+    }
+}

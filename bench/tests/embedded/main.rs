@@ -1,0 +1,157 @@
+//! The harness against real servers in this process.
+
+mod schema;
+
+use std::{fs, path::Path, process::ExitCode};
+
+use clap::Parser as _;
+use serde_json::Value;
+use service_kit::clock::{Clock as _, SystemClock};
+use tillsync::{
+    ceiling,
+    cli::{Cli, Command},
+    compare, report, result,
+};
+use tokio_util::sync::CancellationToken;
+
+const SCHEMA: &str = include_str!("../../schema/result.schema.json");
+
+/// Measures with these arguments, writes the files to a folder, and gives the result.
+async fn measure(out: &Path, arguments: &[&str], stop: CancellationToken) -> result::ResultFile {
+    let arguments =
+        ["tillsync", "compare", "--plain", "--out", out.to_str().unwrap()].iter().chain(arguments);
+    let cli = Cli::try_parse_from(arguments).unwrap();
+    let Some(Command::Compare(args)) = cli.command else { panic!("compare was asked for") };
+    let result = compare::measure(*args, vec!["tillsync".to_owned()], stop).await.unwrap();
+    compare::write(&result, out).unwrap();
+    result
+}
+
+fn valid(out: &Path) -> Value {
+    let text = fs::read_to_string(out.join("result.json")).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    assert_eq!(schema::violations(&schema, &value), Vec::<String>::new());
+    value
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b1_a_small_comparison_is_measured_written_down_and_nobody_is_lost() {
+    let out = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--rates", "20,40", "--modes", "sync,async", "--seconds", "1", "--warmup", "0.2", "--sample", "20"];
+    let result = measure(out.path(), &arguments, CancellationToken::new()).await;
+
+    let value = valid(out.path());
+    let runs: Vec<(&str, f64)> = value["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["mode"].as_str().unwrap(), run["offered_per_s"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(runs, [("sync", 20.0), ("sync", 40.0), ("async", 20.0), ("async", 40.0)]);
+
+    let ledger = result.ledger.clone().unwrap();
+    assert!(ledger.holds(), "{ledger:?}");
+    assert_eq!((ledger.pending, ledger.in_hq), (0, ledger.acknowledged));
+    // Every acknowledged GUID is in the file, and nothing else is at headquarters.
+    let written = tillsync::acknowledged::read(&out.path().join("acknowledged.txt")).unwrap();
+    assert_eq!((written.len() as u64, ledger.customers_in_hq), (ledger.acknowledged, ledger.acknowledged));
+    assert_eq!(compare::exit_code(&result), ExitCode::SUCCESS);
+
+    for run in &result.runs {
+        assert_eq!(run.failed(), 0, "{run:?}");
+        assert_eq!(run.latency_ms.count, run.arrivals);
+        assert!(run.arrivals > 0 && run.sample.followed > 0 && run.sample.unresolved == 0);
+        assert!(run.hq.as_ref().is_some_and(|hq| !hq.queue.is_empty()));
+        assert!(run.probe_latency_ms.count > 0 && run.probe_errors.is_empty());
+        let paths = run.acknowledged;
+        match run.mode {
+            result::Mode::Async => {
+                assert_eq!(paths.total(), paths.asynchronous);
+                assert!(run.findable_everywhere_ms.p50 > run.latency_ms.p50);
+            }
+            _ => {
+                assert_eq!(paths.total(), paths.sync);
+                // Rules M1, C4: another store's search in all stores finds a sync customer at once.
+                assert!(run.sample.remote_search_verified > 0 && run.sample.remote_search_failed == 0);
+            }
+        }
+    }
+    let html = fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert_eq!(html, report::render(&result));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replayed_day_goes_to_the_channels_by_store() {
+    let out = tempfile::tempdir().unwrap();
+    let trace = concat!("trace:", env!("CARGO_MANIFEST_DIR"), "/traces/online-retail-invoices.csv");
+    let arguments = [
+        "--arrivals",
+        trace,
+        "--day",
+        "busiest",
+        "--speedup",
+        "20000",
+        "--modes",
+        "async",
+        "--probe-rate",
+        "0",
+    ];
+    let result = measure(out.path(), &arguments, CancellationToken::new()).await;
+    let value = valid(out.path());
+    assert_eq!(value["setup"]["arrivals"]["day"], "busiest");
+    assert_eq!(
+        (result.runs.len(), result.runs[0].arrivals, result.runs[0].speedup),
+        (1, 218, Some(20_000.0))
+    );
+    assert!(result.ledger.unwrap().holds());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_session_still_has_a_valid_result_and_a_ledger() {
+    let out = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let acknowledged = out.path().join("acknowledged.txt");
+    let begun = SystemClock.now();
+    // The signal comes when the run is well under way: after 60 creates at 50 per second.
+    tokio::spawn(async move {
+        while tillsync::acknowledged::read(&acknowledged).map_or(0, |ids| ids.len()) < 60 {
+            tokio::task::yield_now().await;
+        }
+        token.cancel();
+    });
+    let arguments = ["--rates", "50", "--modes", "async", "--seconds", "3600", "--warmup", "0"];
+    let result = measure(out.path(), &arguments, stop).await;
+    assert!(SystemClock.now().duration_since(begun).as_secs() < 60);
+    valid(out.path());
+    assert!(result.interrupted && result.runs[0].interrupted);
+    assert!((0.2..60.0).contains(&result.runs[0].seconds));
+    assert!(result.ledger.unwrap().acknowledged >= 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ceiling_is_a_ratio_of_one_run() {
+    let cli = Cli::try_parse_from(["tillsync", "ceiling", "--rounds", "1", "--seconds", "0.25"]).unwrap();
+    let Some(Command::Ceiling(args)) = cli.command else { panic!("the ceiling was asked for") };
+    let found = ceiling::measure(&args).await.unwrap();
+    assert_eq!((found.rounds.len(), found.failed), (1, 0));
+    assert!(found.ratio.median > 0.0 && found.ping_per_s.median > found.create_per_s.median);
+}
+
+#[test]
+fn the_schema_refuses_what_is_wrong() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let mut value = serde_json::json!({ "mode": "semi", "more": 1 });
+    let wrong = schema::violations(&schema, &value);
+    assert!(wrong.iter().any(|w| w.contains("\"runs\" is missing")), "{wrong:?}");
+    assert!(wrong.iter().any(|w| w.contains("result.more: is not in the schema")), "{wrong:?}");
+    value["runs"] = serde_json::json!([{ "mode": "semi", "errors": { "lower case": -1 } }]);
+    let wrong = schema::violations(&schema, &value);
+    for expected in
+        ["runs[0].mode: enum", "errors: propertyNames", "lower case: minimum", "\"hq\" is missing"]
+    {
+        assert!(wrong.iter().any(|w| w.contains(expected)), "{expected}: {wrong:?}");
+    }
+}
