@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use service_kit::{
     clock::SystemClock,
     config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
@@ -38,7 +38,7 @@ struct ServeArgs {
     #[arg(long, env = "RTS_EMULATOR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7300")]
     listen: SocketAddr,
     /// Accept a listen address that other machines can reach, though nothing checks who calls.
-    #[arg(long, env = "RTS_EMULATOR_INSECURE")]
+    #[arg(long, env = "RTS_EMULATOR_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
     #[command(flatten)]
     backend: BackendArgs,
@@ -61,7 +61,7 @@ struct BackendArgs {
     #[arg(long, env = "RTS_EMULATOR_HQ", value_name = "URL")]
     hq: Option<String>,
     /// No real headquarters: answer from memory, at most 100,000 customers, and forget them at the end.
-    #[arg(long, env = "RTS_EMULATOR_ALONE")]
+    #[arg(long, env = "RTS_EMULATOR_ALONE", value_parser = FalseyValueParser::new())]
     alone: bool,
 }
 
@@ -72,8 +72,9 @@ enum Command {
     /// Serves the profile mm1 (one worker, exponential service time, 20 ms) on a free port and sends Poisson
     /// arrivals over gRPC, open loop, at 50, 70 and 90 % of its capacity. For each it prints the mean wait by
     /// the server's figures and as the caller saw it (response time less service time), the exact wait by
-    /// Lindley's recursion over the instants at which calls were due and the service times that were drawn,
-    /// and the M/M/1 formula. The check fails if the server's mean wait is more than 10 % off the recursion.
+    /// Lindley's recursion over the instants at which calls were sent and the service times that were drawn,
+    /// and the M/M/1 formula. The check fails if the server's mean wait is more than 10 % off the recursion;
+    /// a machine that is short of CPU can be the reason, and shows in how late calls were sent and answered.
     /// The formula is only a guide: it holds for the mean of very long runs, and a minute at 90 % is easily
     /// 30 % off.
     CheckQueue {

@@ -147,8 +147,9 @@ macro_rules! methods {
                     request: Request<hq::$request>,
                 ) -> Result<Response<hq::$response>, Status> {
                     let subject: fn(&hq::$request) -> &str = $subject;
-                    // The call's name is only hashed, but the request moves on.
-                    let (metadata, subject) = (request.metadata().clone(), subject(request.get_ref()).to_owned());
+                    // The call's name is needed for a moment only, but the request moves on.
+                    let channel = channel(request.metadata()).to_owned();
+                    let subject = subject(request.get_ref()).to_owned();
                     let (headquarters, clock) = (self.headquarters.clone(), Arc::clone(&self.clock));
                     let work = async move {
                         let request = onward(request, &*clock);
@@ -161,7 +162,7 @@ macro_rules! methods {
                         status::strip_framing(answer.metadata_mut());
                         Ok(answer)
                     };
-                    let call = Call { channel: channel(&metadata), method: Method::$method, subject: &subject };
+                    let call = Call { channel: &channel, method: Method::$method, subject: &subject };
                     self.pass(call, work).await
                 }
             )*
