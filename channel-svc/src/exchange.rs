@@ -61,8 +61,8 @@ pub(crate) enum JobError {
 pub(crate) struct Order {
     /// When it runs.
     pub schedule: Schedule,
-    /// The newest request to run it now; 0 is none.
-    pub run_request: u64,
+    /// The newest request to run it now, 0 for none; absent until headquarters has told.
+    pub run_request: Option<u64>,
 }
 
 /// Everything that the jobs need and share.
@@ -100,7 +100,7 @@ impl<S: Store> Exchange<S> {
         let known = parts.current.get();
         let orders = JOBS.map(|job| {
             let schedule = known.schedules.iter().find(|schedule| schedule.job == job);
-            Order { schedule: schedule.copied().unwrap_or(Schedule::default_for(job)), run_request: 0 }
+            Order { schedule: schedule.copied().unwrap_or(Schedule::default_for(job)), run_request: None }
         });
         let Parts { store, hq, tail, watchers, current, clock, ids, metrics } = parts;
         Self {

@@ -1,1 +1,13 @@
-//! Tests.
+//! Tests of the channel: a real server on port 0, real databases, and a headquarters whose answers the tests
+//! script.
+
+mod creates;
+mod edits;
+mod exchange;
+mod headquarters;
+mod nonsense;
+mod restart;
+mod shop;
+mod store;
+mod unreachable;
+mod watch;

@@ -23,8 +23,12 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
         let mut due = pause(exchange, begun, &order);
         let request = loop {
             let order = orders.borrow_and_update()[place];
-            if order.run_request != 0 && order.run_request != carried_out {
-                break order.run_request;
+            if let Some(asked) = order.run_request {
+                // Headquarters counts anew: it is another database.
+                carried_out = if asked < carried_out { 0 } else { carried_out };
+                if asked > carried_out {
+                    break asked;
+                }
             }
             let timer = async {
                 match due {

@@ -52,7 +52,7 @@ impl<S: Store> Exchange<S> {
         };
         // The customer sync job runs at headquarters.
         let Some(place) = JOBS.iter().position(|job| *job == schedule.job) else { return Ok(()) };
-        let order = Order { schedule, run_request: told.run_request };
+        let order = Order { schedule, run_request: Some(told.run_request) };
         if self.orders.borrow()[place].schedule != schedule {
             self.store.save_setting(Setting::Schedule(schedule)).await?;
         }

@@ -217,4 +217,3 @@ pub(crate) fn pending(
     let wire = (&customer).into();
     (Row { customer, stamp: None, origin: Some(origin) }, wire)
 }
-
