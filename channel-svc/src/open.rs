@@ -130,6 +130,7 @@ impl<S: Store> Deps<S> {
     }
 
     async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let store = self.store.clone();
         let running = self.wire(&shutdown);
         let Running { customers, exchange, appender, follower, housekeeper, clock } = running;
         let stop = CancellationToken::new();
@@ -150,6 +151,7 @@ impl<S: Store> Deps<S> {
         }
         stop.cancel();
         let _ = timeout(LAST_COMMITS, async { while tasks.join_next().await.is_some() {} }).await;
+        let _ = timeout(LAST_COMMITS, store.close()).await;
         served
     }
 

@@ -59,10 +59,12 @@ impl<S: Store> Exchange<S> {
     ///
     /// [`StoreError`].
     pub async fn status(&self) -> Result<ChannelStatus, StoreError> {
-        // The tail first: one on its way to the tables may count twice, never not at all.
-        let waiting = u64::try_from(self.tail.operations()).unwrap_or(u64::MAX);
+        // The tail first: what is on its way from there to the tables is counted where it has arrived.
+        let waiting = self.tail.operations();
         let log = self.store.log_progress().await?;
         let tables = self.store.table_progress().await?;
+        let waiting = waiting.into_iter().filter(|seq| *seq > tables.applied_through).count();
+        let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
         let settings = self.current.get();
         let now = self.clock.wall_micros();
         let ago = |at: Micros| (at.0 > 0).then(|| duration(now.saturating_sub(at.0))).flatten();

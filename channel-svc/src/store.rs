@@ -95,6 +95,9 @@ pub(crate) trait LogStore: Clone + Send + Sync + 'static {
 
     /// Writes back what commits have left to be written back, where the database needs that.
     fn checkpoint(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Closes every connection, those to the tables too.
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Something that changes the tables.

@@ -29,8 +29,6 @@ struct State {
     customers: HashMap<CustomerId, (u64, Arc<Entry>)>,
     /// By account number, of those that have one.
     accounts: HashMap<String, CustomerId>,
-    /// Entries that are operations.
-    operations: usize,
 }
 
 impl Tail {
@@ -62,7 +60,6 @@ impl Tail {
             if let Some(number) = &known.row.customer.account_number {
                 state.accounts.insert(number.clone(), id);
             }
-            state.operations += usize::from(entry.row.is_operation());
             state.customers.insert(id, (seq, known));
             state.queue.push_back((seq, entry));
         }
@@ -75,7 +72,6 @@ impl Tail {
         let mut state = self.write();
         while state.queue.front().is_some_and(|(seq, _)| *seq <= through) {
             let Some((seq, entry)) = state.queue.pop_front() else { break };
-            state.operations -= usize::from(entry.row.is_operation());
             let id = entry.id();
             if state.customers.get(&id).is_some_and(|(newest, _)| *newest == seq)
                 && let Some((_, known)) = state.customers.remove(&id)
@@ -98,9 +94,10 @@ impl Tail {
         self.read().queue.len()
     }
 
-    /// How many of them are operations, that is customers created async.
-    pub fn operations(&self) -> usize {
-        self.read().operations
+    /// The numbers of those that are operations, that is customers created async.
+    pub fn operations(&self) -> Vec<u64> {
+        let state = self.read();
+        state.queue.iter().filter(|(_, entry)| entry.row.is_operation()).map(|(seq, _)| *seq).collect()
     }
 
     /// What the tail knows of a customer.

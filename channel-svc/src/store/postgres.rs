@@ -107,4 +107,9 @@ impl LogStore for PostgresStore {
         // PostgreSQL does it by itself.
         Ok(())
     }
+
+    async fn close(&self) {
+        self.pool.close().await;
+        self.tables.close().await;
+    }
 }

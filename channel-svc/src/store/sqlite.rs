@@ -127,4 +127,11 @@ impl LogStore for SqliteStore {
         }
         Ok(())
     }
+
+    async fn close(&self) {
+        // Readers first: whoever closes a file last writes it back.
+        for pool in [&self.log.readers, &self.tables.readers, &self.log.writer, &self.tables.writer] {
+            pool.close().await;
+        }
+    }
 }
