@@ -18,9 +18,8 @@ const SCHEMA: &str = include_str!("../../schema/result.schema.json");
 
 /// Measures with these arguments, writes the files to a folder, and gives the result.
 async fn measure(out: &Path, arguments: &[&str], stop: CancellationToken) -> result::ResultFile {
-    let arguments =
-        ["tillsync", "compare", "--plain", "--out", out.to_str().unwrap()].iter().chain(arguments);
-    let cli = Cli::try_parse_from(arguments).unwrap();
+    let fixed = ["tillsync", "compare", "--plain", "--out", out.to_str().unwrap()];
+    let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
     let Some(Command::Compare(args)) = cli.command else { panic!("compare was asked for") };
     let result = compare::measure(*args, vec!["tillsync".to_owned()], stop).await.unwrap();
     compare::write(&result, out).unwrap();
