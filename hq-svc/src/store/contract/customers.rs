@@ -1,6 +1,6 @@
 //! Account numbers, versions, the feed, loyalty cards.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use tillsync_proto::{Customer, CustomerRef};
 use uuid::Uuid;
@@ -103,13 +103,16 @@ async fn x7_versions_are_dense_and_in_commit_order(store: impl TestStore) {
         .collect();
     // Nobody edits, so a follower must see every version, and none late.
     let mut cursor = 0;
-    while cursor < WRITERS * BATCHES * SIZE {
-        for record in store.changes(cursor, 7, usize::MAX).await.unwrap() {
-            assert_eq!(record.version, cursor + 1, "a version was skipped");
-            cursor = record.version;
+    let follow = async {
+        while cursor < WRITERS * BATCHES * SIZE {
+            for record in store.changes(cursor, 7, usize::MAX).await.unwrap() {
+                assert_eq!(record.version, cursor + 1, "a version was skipped");
+                cursor = record.version;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(30), follow).await.expect("all versions come");
     for writer in writers {
         writer.await.unwrap();
     }
