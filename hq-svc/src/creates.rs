@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Most creates that wait for their commit. One more is refused: RESOURCE_EXHAUSTED, OVERLOADED (rule Z3).
-const MAX_WAITING: usize = 4_096;
+pub(crate) const MAX_WAITING: usize = 4_096;
 /// Most creates in one transaction.
 const MAX_BATCH: usize = 256;
 

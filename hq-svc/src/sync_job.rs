@@ -18,7 +18,7 @@ use crate::{
     conversion::plan,
     hq::Headquarters,
     metrics,
-    store::{self, Fate, Plan, Session, Settled, Store, StoreError, Verdict, Write},
+    store::{self, Fate, Plan, Session, Settled, Store, Verdict, Write},
 };
 
 /// Arrivals in one transaction.
@@ -99,8 +99,9 @@ impl<S: Store> SyncJob<S> {
             customers.sort_unstable();
             customers.dedup();
             let known = self.store.customers(&customers).await?;
-            let (customers, plans): (Vec<_>, Vec<_>) = plan(due, known, now, &self.ids).into_iter().unzip();
-            let settled = self.settle(&plans, now).await?;
+            let (customers, mut plans): (Vec<_>, Vec<_>) =
+                plan(due, known, now, &self.ids).into_iter().unzip();
+            let settled = self.settle(&mut plans, now).await?;
             for ((customer, plan), settled) in customers.into_iter().zip(&plans).zip(settled) {
                 if !outcome.count(plan, &settled) {
                     waiting.insert(customer);
@@ -115,10 +116,11 @@ impl<S: Store> SyncJob<S> {
     }
 
     /// Carries out plans in one transaction. If the database refuses it, each in one of its own: one bad row
-    /// stops nobody else.
-    async fn settle(&self, plans: &[Plan], now: Micros) -> store::Result<Vec<Settled>> {
+    /// stops nobody else. A plan on which the database fails alone is replaced by one that sets its first
+    /// operation aside.
+    async fn settle(&self, plans: &mut [Plan], now: Micros) -> store::Result<Vec<Settled>> {
         match self.settle_all(plans).await {
-            Err(error) if !error.is_unreachable() && !plans.is_empty() => {
+            Err(error) if !error.is_unreachable() => {
                 error!(error = %Chain(&error), plans = plans.len(), "a batch failed; trying one by one");
             }
             result => return result,
@@ -126,7 +128,11 @@ impl<S: Store> SyncJob<S> {
         let mut settled = Vec::with_capacity(plans.len());
         for plan in plans {
             let one = match self.settle_all(std::slice::from_ref(plan)).await {
-                Err(error) if !error.is_unreachable() => self.give_up(plan, &error, now).await?,
+                Err(error) if !error.is_unreachable() => {
+                    error!(error = %Chain(&error), "the database failed on an operation; it is set aside");
+                    *plan = give_up(plan, now);
+                    self.settle_all(std::slice::from_ref(plan)).await?
+                }
                 result => result?,
             };
             settled.extend(one);
@@ -136,21 +142,6 @@ impl<S: Store> SyncJob<S> {
 
     async fn settle_all(&self, plans: &[Plan]) -> store::Result<Vec<Settled>> {
         transaction("convert arrivals", &self.ids, || self.store.settle(plans)).await
-    }
-
-    /// Sets the first operation of a plan aside, on which the database failed.
-    async fn give_up(&self, plan: &Plan, error: &StoreError, now: Micros) -> store::Result<Vec<Settled>> {
-        error!(error = %Chain(error), "an operation is set aside because the database failed on it");
-        let pause = i64::try_from(BROKEN_RETRY.as_micros()).unwrap_or(i64::MAX);
-        let fate = Fate::SetAside {
-            reason: Reason::Internal,
-            message: "the database failed on it; the log has the cause".to_owned(),
-            next_attempt_at: Some(now.0.saturating_add(pause)),
-        };
-        let verdicts = plan.verdicts.first().map(|verdict| Verdict { seq: verdict.seq, fate });
-        let instead = Plan { write: Write::Nothing, verdicts: verdicts.into_iter().collect() };
-        self.settle_all(std::slice::from_ref(&instead)).await?;
-        Ok(vec![Settled::Gone])
     }
 
     /// Runs by its schedule and whenever it is asked to, one run at a time (rule X8), until `shutdown`.
@@ -209,6 +200,18 @@ impl<S: Store> SyncJob<S> {
             metrics::tables(&head, counts);
         }
     }
+}
+
+/// Sets the first operation of a plan aside, on which the database failed.
+fn give_up(plan: &Plan, now: Micros) -> Plan {
+    let pause = i64::try_from(BROKEN_RETRY.as_micros()).unwrap_or(i64::MAX);
+    let fate = Fate::SetAside {
+        reason: Reason::Internal,
+        message: "the database failed on it; the log has the cause".to_owned(),
+        next_attempt_at: Some(now.0.saturating_add(pause)),
+    };
+    let first = plan.verdicts.first().map(|verdict| Verdict { seq: verdict.seq, fate });
+    Plan { write: Write::Nothing, verdicts: first.into_iter().collect() }
 }
 
 impl Outcome {

@@ -3,6 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use hq_svc::Config;
+use prost::Message as _;
 use tillsync_proto::pb::{
     common::{Job, Schedule},
     hq,
@@ -21,6 +22,7 @@ on_both!(
     x8_the_chain_drives_itself_from_the_first_start,
     z6_streams_and_waits_end_when_the_service_stops,
     z6_metrics_are_served_on_the_same_port,
+    z2_running_out_of_time_is_deadline_exceeded,
 );
 
 async fn what_was_answered_is_there_after_a_restart(database: Database) {
@@ -103,6 +105,28 @@ async fn z6_metrics_are_served_on_the_same_port(database: Database) {
         assert!(text.contains(name), "{name} is missing in {text}");
     }
     assert!(!text.contains("Metrics\""), "no personal data");
+    hq.stop().await;
+}
+
+/// gRPC over HTTP/1.1, by hand: a client of tonic would keep the deadline itself.
+async fn z2_running_out_of_time_is_deadline_exceeded(database: Database) {
+    let hq = Hq::start(&database).await;
+    hq.upload("s1", Vec::new()).await.unwrap();
+    let request = hq::RunJobRequest { job: Job::Upload.into(), channel_id: "s1".to_owned() };
+    let message = request.encode_to_vec();
+    let mut stream = TcpStream::connect(hq.address).await.unwrap();
+    let head = format!(
+        "POST /tillsync.hq.v1.AdminService/RunJob HTTP/1.1\r\nhost: hq\r\nconnection: close\r\n\
+         content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: 50m\r\ncontent-length: {}\r\n\r\n",
+        message.len() + 5
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[0, 0, 0, 0, u8::try_from(message.len()).unwrap()]).await.unwrap();
+    stream.write_all(&message).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time").unwrap();
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    assert!(answer.contains("grpc-status: 4\r\n"), "{answer}");
     hq.stop().await;
 }
 

@@ -1,14 +1,23 @@
 //! The customer sync job on a store (rules M6, X1, X5, X6).
 
-use std::sync::Arc;
+use std::{
+    future::Future as _,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 
-use tillsync_proto::{Change, Content, Customer, Field, Micros, Party, Update};
+use service_kit::{clock::Clock as _, deadline::Deadline};
+use tillsync_proto::{Change, Content, Customer, CustomerId, Field, Job, Micros, Party, Update};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{TestClock, TestStore, address, arrival, arrive, get, id, ids, insert, on_both, person, real};
 use crate::{
+    creates::{Creates, MAX_WAITING, creates},
+    error::{Error, Result},
     hq::Headquarters,
-    store::{ArrivalCounts, Plan, Store, Write},
+    store::{ArrivalCounts, Plan, Record, Store, Write},
     sync_job::{Outcome, SyncJob},
 };
 
@@ -20,6 +29,10 @@ on_both!(
     x5_an_update_of_nobody_is_tried_again,
     x5_an_invalid_update_is_set_aside_for_good,
     x5_a_row_that_cannot_be_read_stops_nobody_else,
+    x5_an_operation_on_which_the_database_fails_stops_nobody_else,
+    m8_a_create_on_which_the_database_fails_fails_alone,
+    z3_a_create_too_many_is_refused,
+    z2_a_run_that_does_not_end_in_time_is_told_so,
     x6_an_exhausted_sequence_loses_nothing_and_stops_nobody_else,
     x5_two_runs_at_once_do_no_harm,
     x11_an_edit_at_hq_and_one_from_a_channel_are_both_kept,
@@ -168,6 +181,92 @@ async fn x5_a_row_that_cannot_be_read_stops_nobody_else(store: impl TestStore) {
     let outcome = job(&store, &Arc::default(), 10).await.try_once().await.unwrap();
     assert_eq!(outcome, Outcome { completed: 1, set_aside: 1, ..Outcome::default() });
     assert!(get(&store, id(2)).await.is_some());
+}
+
+/// From now on the database refuses every further customer of that name.
+async fn poison(store: &impl TestStore) {
+    let index = "create unique index poison on customers (fingerprint) \
+        where replace(body, 'Poison', '') <> body";
+    store.meddle(index).await;
+    real(store, id(1_000), person("Eve", "Poison")).await;
+}
+
+async fn x5_an_operation_on_which_the_database_fails_stops_nobody_else(store: impl TestStore) {
+    poison(&store).await;
+    let clock = Arc::new(TestClock::default());
+    let job = job(&store, &clock, 10).await;
+    let page = vec![
+        arrival(1, id(1), create("Ann", "Fine")),
+        arrival(2, id(2), create("Eve", "Poison")),
+        arrival(3, id(2), rename("Poison", "Waits")),
+        arrival(4, id(3), create("Bob", "Fine")),
+    ];
+    arrive(&store, "s1", page).await;
+    let outcome = job.try_once().await.unwrap();
+    assert_eq!(outcome, Outcome { completed: 2, set_aside: 1, ..Outcome::default() });
+    assert!(get(&store, id(1)).await.is_some() && get(&store, id(3)).await.is_some());
+    let aside = store.set_aside(None, 10).await.unwrap().pop().unwrap();
+    assert_eq!((aside.counter, aside.reason.as_str()), (2, "INTERNAL"));
+    store.meddle("drop index poison").await;
+    clock.forward(60);
+    assert_eq!(job.try_once().await.unwrap(), done(2), "once the database is well again");
+    assert_eq!(name(&get(&store, id(2)).await.unwrap().customer.content), "Poison Waits");
+    // A batch that fails spends no numbers.
+    assert_eq!(store.head().await.unwrap().customers, 4);
+}
+
+/// A create that stands in the queue, and goes on as a task.
+fn queued(creates: &Creates, id: CustomerId, content: Content) -> JoinHandle<Result<Record>> {
+    let creates = creates.clone();
+    let mut call = Box::pin(async move { creates.create(id, content, Micros(1)).await });
+    let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending(), "nobody commits yet");
+    tokio::spawn(call)
+}
+
+async fn m8_a_create_on_which_the_database_fails_fails_alone(store: impl TestStore) {
+    poison(&store).await;
+    let (creates, committer) = creates(store.clone(), ids());
+    let names = [("Ann", "Fine"), ("Eve", "Poison"), ("Bob", "Fine")];
+    let calls: Vec<_> = names
+        .into_iter()
+        .zip(1..)
+        .map(|((first, last), n)| queued(&creates, id(n), person(first, last)))
+        .collect();
+    drop(creates);
+    committer.run().await;
+    let mut made = Vec::new();
+    for call in calls {
+        made.push(call.await.unwrap().is_ok());
+    }
+    assert_eq!(made, [true, false, true]);
+    assert_eq!(store.head().await.unwrap().customers, 3);
+}
+
+async fn z3_a_create_too_many_is_refused(store: impl TestStore) {
+    let (creates, committer) = creates(store.clone(), ids());
+    let waiting: Vec<_> =
+        (0..MAX_WAITING as u64).map(|n| queued(&creates, id(n), person("Ann", "Waits"))).collect();
+    let refused = creates.create(id(99_999), person("Ann", "Late"), Micros(1)).await;
+    assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
+    drop(creates);
+    committer.run().await;
+    for create in waiting {
+        create.await.unwrap().unwrap();
+    }
+    assert_eq!(store.head().await.unwrap().customers, MAX_WAITING as u64);
+}
+
+async fn z2_a_run_that_does_not_end_in_time_is_told_so(store: impl TestStore) {
+    let clock = Arc::new(TestClock::default());
+    let shutdown = CancellationToken::new();
+    let (hq, _committer) = Headquarters::open(store.clone(), clock.clone(), ids(), shutdown).await.unwrap();
+    let s1 = super::channel("s1");
+    hq.contacts.called(&s1).await.unwrap();
+    let deadline = Deadline(clock.now() + Duration::from_millis(20));
+    let run = hq.run_job(Job::Upload, Some(s1), Some(deadline)).await;
+    assert!(matches!(run, Err(Error::Deadline)), "{run:?}");
+    assert_eq!(hq.board.order(Job::Upload, "s1").run_request, 1, "the channel will run it all the same");
 }
 
 async fn x6_an_exhausted_sequence_loses_nothing_and_stops_nobody_else(store: impl TestStore) {
