@@ -34,10 +34,15 @@ impl Customer {
     /// Opaque version: changes whenever anything a caller can see changes.
     #[must_use]
     pub fn etag(&self) -> String {
+        self.etag_of(self.content.fingerprint())
+    }
+
+    /// The same, where the content's fingerprint is known already.
+    pub(crate) fn etag_of(&self, fingerprint: Uuid) -> String {
         let account = self.account_number.as_deref().unwrap_or_default();
         let cards = self.loyalty_cards.join(",");
         let text = format!("{account}/{cards}");
-        Uuid::new_v5(&self.content.fingerprint(), text.as_bytes()).simple().to_string()
+        Uuid::new_v5(&fingerprint, text.as_bytes()).simple().to_string()
     }
 }
 
@@ -98,8 +103,17 @@ impl Content {
     /// node and in every version that knows the same fields (rule M9).
     #[must_use]
     pub fn fingerprint(&self) -> Uuid {
+        self.to_wire().1
+    }
+
+    /// The wire form, only what was entered, and the fingerprint: each is made of the other, so who needs both
+    /// makes them at once. [`Customer::complete`] adds the rest.
+    #[must_use]
+    pub fn to_wire(&self) -> (pb::common::Customer, Uuid) {
         use prost::Message as _;
-        Uuid::new_v5(&FINGERPRINT, &pb::common::Customer::from(self).encode_to_vec())
+        let wire = pb::common::Customer::from(self);
+        let fingerprint = Uuid::new_v5(&FINGERPRINT, &wire.encode_to_vec());
+        (wire, fingerprint)
     }
 
     /// The name to show: a person's joined from its parts (rule M11), or the organization's.

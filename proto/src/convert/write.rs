@@ -1,6 +1,7 @@
 //! From the domain to protobuf: customers and operations.
 
 use prost_types::{FieldMask, Timestamp};
+use uuid::Uuid;
 
 use crate::{
     Address, AddressPurpose, Attribute, AttributeValue, Change, Contact, ContactKind, Content, Customer,
@@ -56,18 +57,26 @@ impl From<&Content> for common::Customer {
 
 impl From<&Customer> for common::Customer {
     fn from(customer: &Customer) -> Self {
-        let pending = customer.is_pending();
-        let state = if pending { common::SyncState::Pending } else { common::SyncState::Synced };
-        let account = customer.account_number.as_deref();
-        Self {
-            customer_id: customer.id.to_string(),
+        let (content, fingerprint) = customer.content.to_wire();
+        customer.complete(content, fingerprint)
+    }
+}
+
+impl Customer {
+    /// The customer's wire form, from that of its content and the content's fingerprint.
+    #[must_use]
+    pub fn complete(&self, content: common::Customer, fingerprint: Uuid) -> common::Customer {
+        let state = if self.is_pending() { common::SyncState::Pending } else { common::SyncState::Synced };
+        let account = self.account_number.as_deref();
+        common::Customer {
+            customer_id: self.id.to_string(),
             account_number: account.unwrap_or_default().to_owned(),
             account_display: account.unwrap_or(PENDING_DISPLAY).to_owned(),
             sync_state: state.into(),
-            etag: customer.etag(),
-            loyalty_cards: customer.loyalty_cards.clone(),
-            create_time: Some(customer.created_at.into()),
-            ..Self::from(&customer.content)
+            etag: self.etag_of(fingerprint),
+            loyalty_cards: self.loyalty_cards.clone(),
+            create_time: Some(self.created_at.into()),
+            ..content
         }
     }
 }
