@@ -87,6 +87,7 @@ pub(super) struct Batch {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "conflicts are rare")]
 enum Outcome {
     Settled(Settled),
     Conflict(Uuid),
