@@ -141,14 +141,7 @@ impl<S: Store> Headquarters<S> {
     pub async fn set_aside(&self, page_size: usize, token: &str) -> Result<Page<SetAside>> {
         const QUERY: &str = "set aside";
         let after = place(QUERY, token)?;
-        let mut found = self.store.set_aside(after, page_size + 1).await?;
-        let fitting = bounded(&found, |one| match &one.payload {
-            crate::store::StoredPayload::Good(operation) => common::Operation::from(operation).encoded_len(),
-            crate::store::StoredPayload::Bad(raw) => raw.len(),
-        });
-        let keep = page_size.min(fitting);
-        let more = found.len() > keep;
-        found.truncate(keep);
+        let (found, more) = self.store.set_aside(after, page_size, MAX_BYTES).await?;
         let last = found.last().map(|one| one.seq).filter(|_| more);
         Ok(Page { items: found, next_page_token: token_at(QUERY, last) })
     }
@@ -173,10 +166,11 @@ impl<S: Store> Headquarters<S> {
     fn summaries(&self, channels: Vec<ChannelRow>, features_version: u64) -> Vec<hq::ChannelSummary> {
         let (now, connected) = (self.clock.wall_micros(), self.board.connected());
         let connected: std::collections::HashSet<ChannelId> = connected.into_iter().collect();
-        // Beyond the bound a channel is listed by its name alone: a message may have 4 MiB.
-        let with_status = bounded(&channels, |row| row.status.as_ref().map_or(0, Vec::len));
-        let summary = |(i, row): (usize, ChannelRow)| {
-            let status = row.status.filter(|_| i < with_status);
+        let mut bytes_left = MAX_BYTES;
+        let summary = |row: ChannelRow| {
+            // Beyond the bound a channel is listed by its name alone: a message may have 4 MiB.
+            let status = row.status.filter(|status| status.len() <= bytes_left);
+            bytes_left -= status.as_ref().map_or(0, Vec::len);
             let status = status.and_then(|bytes| common::ChannelStatus::decode(bytes.as_slice()).ok());
             let mut status = status.unwrap_or_default();
             row.id.as_str().clone_into(&mut status.channel_id);
@@ -190,19 +184,8 @@ impl<S: Store> Headquarters<S> {
                 connected: connected.contains(&row.id),
             }
         };
-        channels.into_iter().enumerate().map(summary).collect()
+        channels.into_iter().map(summary).collect()
     }
-}
-
-/// How many items fit into [`MAX_BYTES`]; at least one.
-fn bounded<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> usize {
-    let mut left = MAX_BYTES;
-    let fitting = items.iter().take_while(|item| {
-        let rest = left.checked_sub(bytes(item));
-        left = rest.unwrap_or_default();
-        rest.is_some()
-    });
-    fitting.count().max(1)
 }
 
 fn place(query: &str, token: &str) -> Result<Option<i64>> {

@@ -115,19 +115,28 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: Micros,
     ) -> impl Future<Output = Result<Vec<Arrived>>> + Send;
 
-    /// At most `limit` arrivals after `seq` whose turn it is, in the order of arrival. One that was set aside
-    /// comes when its next attempt is due; a customer's later ones wait for it (rule X5).
-    fn due(&self, after: i64, now: Micros, limit: usize) -> impl Future<Output = Result<Vec<Due>>> + Send;
+    /// At most `limit` arrivals after a place whose turn it is, in the order of arrival, and no more than
+    /// `max_bytes` of stored text beyond the first. One that was set aside comes when its next attempt is
+    /// due; a customer's later ones wait for it (rule X5).
+    fn due(
+        &self,
+        after: i64,
+        now: Micros,
+        limit: usize,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
     /// How many arrivals are not processed.
     fn arrival_counts(&self) -> impl Future<Output = Result<ArrivalCounts>> + Send;
 
-    /// Arrivals that were set aside, by channel and counter, after the one of this place.
+    /// Arrivals that were set aside, by channel and counter, after the one of this place, bounded as in
+    /// [`Store::due`]; and whether there are more.
     fn set_aside(
         &self,
         after: Option<i64>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<SetAside>>> + Send;
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<(Vec<SetAside>, bool)>> + Send;
 
     /// Makes a channel known; false if there are [`MAX_CHANNELS`] others.
     fn register_channel(&self, channel: &ChannelId) -> impl Future<Output = Result<bool>> + Send;

@@ -21,8 +21,9 @@ use crate::{
     store::{self, Fate, Plan, Session, Settled, Store, Verdict, Write},
 };
 
-/// Arrivals in one transaction.
+/// Arrivals in one transaction, by number and by bytes.
 const MAX_BATCH: usize = 2_000;
+const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Batches in one run; what is left is for the next, so that a run ends while uploads go on.
 const MAX_BATCHES: usize = 100;
 /// When an operation is tried again on which the database itself failed.
@@ -90,10 +91,9 @@ impl<S: Store> SyncJob<S> {
         let mut waiting: HashSet<CustomerId> = HashSet::new();
         for _ in 0..MAX_BATCHES {
             let now = Micros(self.clock.wall_micros());
-            let due = self.store.due(after, now, self.batch).await?;
-            let Some(last) = due.last().map(|arrival| arrival.seq) else { break };
-            let full = due.len() == self.batch;
-            after = last;
+            let due = self.store.due(after, now, self.batch, MAX_BATCH_BYTES).await?;
+            let Some(last) = due.last() else { break };
+            after = last.seq;
             let due: Vec<_> = due.into_iter().filter(|due| !waiting.contains(&due.customer)).collect();
             let mut customers: Vec<CustomerId> = due.iter().map(|due| due.customer).collect();
             customers.sort_unstable();
@@ -106,9 +106,6 @@ impl<S: Store> SyncJob<S> {
                 if !outcome.count(plan, &settled) {
                     waiting.insert(customer);
                 }
-            }
-            if !full {
-                break;
             }
         }
         metrics::converted(outcome.completed, outcome.set_aside);

@@ -110,16 +110,21 @@ impl Store for PostgresStore {
         arrivals::arrive(&self.db, channel, page, now).await
     }
 
-    async fn due(&self, after: i64, now: Micros, limit: usize) -> Result<Vec<Due>> {
-        arrivals::due(&self.db, after, now, limit).await
+    async fn due(&self, after: i64, now: Micros, limit: usize, max_bytes: usize) -> Result<Vec<Due>> {
+        arrivals::due(&self.db, after, now, limit, max_bytes).await
     }
 
     async fn arrival_counts(&self) -> Result<ArrivalCounts> {
         arrivals::counts(&self.db).await
     }
 
-    async fn set_aside(&self, after: Option<i64>, limit: usize) -> Result<Vec<SetAside>> {
-        arrivals::set_aside(&self.db, after, limit).await
+    async fn set_aside(
+        &self,
+        after: Option<i64>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<(Vec<SetAside>, bool)> {
+        arrivals::set_aside(&self.db, after, limit, max_bytes).await
     }
 
     async fn register_channel(&self, channel: &ChannelId) -> Result<bool> {

@@ -142,29 +142,32 @@ pub(super) fn session_values(session: &Session) -> (&str, &'static str, i64, i64
     )
 }
 
-/// A page of the feed that does not grow beyond its bytes, its first record aside.
-pub(super) struct Page {
-    bytes_left: usize,
-    pub records: Vec<Record>,
+/// The bytes of a page. The first row fits whatever its size, so that a page is never empty while there is
+/// more.
+pub(super) struct Budget {
+    left: usize,
+    first: bool,
 }
 
-impl Page {
+impl Budget {
     pub fn new(max_bytes: usize) -> Self {
-        Self { bytes_left: max_bytes, records: Vec::new() }
+        Self { left: max_bytes, first: true }
     }
 
-    /// Whether there was room.
-    pub fn add(&mut self, columns: CustomerColumns) -> Result<bool> {
-        let Some(left) = self.bytes_left.checked_sub(columns.2.len()) else {
-            if self.records.is_empty() {
-                self.records.push(stored(columns)?.record);
-            }
-            return Ok(false);
-        };
-        self.bytes_left = left;
-        self.records.push(stored(columns)?.record);
-        Ok(true)
+    /// Whether a row still fits.
+    pub fn takes(&mut self, bytes: usize) -> bool {
+        let fits = std::mem::take(&mut self.first) || bytes <= self.left;
+        self.left = self.left.saturating_sub(bytes);
+        fits
     }
+}
+
+pub(super) fn due_len(columns: &DueColumns) -> usize {
+    columns.2.as_ref().map_or(0, String::len)
+}
+
+pub(super) fn set_aside_len(columns: &SetAsideColumns) -> usize {
+    columns.3.as_ref().map_or(0, String::len) + columns.4.as_ref().map_or(0, Vec::len)
 }
 
 impl Record {

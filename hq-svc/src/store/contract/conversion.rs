@@ -127,7 +127,7 @@ async fn x5_a_taken_guid_is_set_aside_and_stops_nobody_else(store: impl TestStor
     assert_eq!(job.try_once().await.unwrap(), Outcome { completed: 1, set_aside: 1, ..Outcome::default() });
     assert_eq!(name(&get(&store, id(1)).await.unwrap().customer.content), "Ann Taken");
     assert!(get(&store, id(2)).await.is_some());
-    let list = store.set_aside(None, 10).await.unwrap();
+    let (list, _) = store.set_aside(None, 10, usize::MAX).await.unwrap();
     assert_eq!((list.len(), list[0].reason.as_str(), list[0].next_attempt_at), (1, "GUID_TAKEN", None));
     assert_eq!(job.try_once().await.unwrap(), Outcome::default(), "it is not tried again");
     assert_eq!(store.arrival_counts().await.unwrap(), ArrivalCounts { waiting: 1, set_aside: 1 });
@@ -139,13 +139,13 @@ async fn x5_an_update_of_nobody_is_tried_again(store: impl TestStore) {
     arrive(&store, "s1", vec![arrival(1, id(1), rename("Ann", "Late"))]).await;
     let aside = Outcome { set_aside: 1, ..Outcome::default() };
     assert_eq!(job.try_once().await.unwrap(), aside);
-    let first = store.set_aside(None, 10).await.unwrap().pop().unwrap();
+    let first = store.set_aside(None, 10, usize::MAX).await.unwrap().0.pop().unwrap();
     assert_eq!((first.reason.as_str(), first.attempts), ("NOT_FOUND", 1));
     assert!((500_000..=1_000_000).contains(&first.next_attempt_at.unwrap()));
     assert_eq!(job.try_once().await.unwrap(), Outcome::default(), "not yet");
     clock.forward(1);
     assert_eq!(job.try_once().await.unwrap(), aside, "still nobody");
-    let second = store.set_aside(None, 10).await.unwrap().pop().unwrap();
+    let second = store.set_aside(None, 10, usize::MAX).await.unwrap().0.pop().unwrap();
     assert_eq!(second.attempts, 2);
     assert!(second.next_attempt_at.unwrap() >= 2_000_000, "the pause grows");
     real(&store, id(1), person("Ann", "Early")).await;
@@ -169,7 +169,7 @@ async fn x5_an_invalid_update_is_set_aside_for_good(store: impl TestStore) {
     let outcome = job(&store, &Arc::default(), 10).await.try_once().await.unwrap();
     assert_eq!(outcome, Outcome { completed: 1, set_aside: 1, ..Outcome::default() });
     assert_eq!(name(&get(&store, id(1)).await.unwrap().customer.content), "Ann Valid");
-    let aside = store.set_aside(None, 10).await.unwrap().pop().unwrap();
+    let aside = store.set_aside(None, 10, usize::MAX).await.unwrap().0.pop().unwrap();
     assert_eq!((aside.counter, aside.reason.as_str()), (2, "INVALID_FIELD"));
     assert!(aside.message.contains("organization.name"), "{}", aside.message);
 }
@@ -205,7 +205,7 @@ async fn x5_an_operation_on_which_the_database_fails_stops_nobody_else(store: im
     let outcome = job.try_once().await.unwrap();
     assert_eq!(outcome, Outcome { completed: 2, set_aside: 1, ..Outcome::default() });
     assert!(get(&store, id(1)).await.is_some() && get(&store, id(3)).await.is_some());
-    let aside = store.set_aside(None, 10).await.unwrap().pop().unwrap();
+    let aside = store.set_aside(None, 10, usize::MAX).await.unwrap().0.pop().unwrap();
     assert_eq!((aside.counter, aside.reason.as_str()), (2, "INTERNAL"));
     store.meddle("drop index poison").await;
     clock.forward(60);

@@ -210,12 +210,14 @@ pub(super) async fn find(db: &PgPool, criterion: &Criterion) -> Result<Vec<Hit>>
 }
 
 pub(super) async fn changes(db: &PgPool, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<Record>> {
-    let mut page = rows::Page::new(max_bytes);
+    let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
     let mut found = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).fetch(db);
     while let Some(row) = found.next().await {
-        if !page.add(row?)? {
+        let row: rows::CustomerColumns = row?;
+        if !budget.takes(row.2.len()) {
             break;
         }
+        page.push(rows::stored(row)?.record);
     }
-    Ok(page.records)
+    Ok(page)
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use service_kit::database::{BEGIN_IMMEDIATE, Sqlite};
 use sqlx::AssertSqlSafe;
 use tillsync_proto::{ChannelId, Micros};
+use tokio_stream::StreamExt as _;
 
 use crate::store::{Arrival, ArrivalCounts, Arrived, Due, Result, SetAside, arrived, rows, sql};
 
@@ -47,9 +48,24 @@ pub(super) async fn arrive(
     Ok(arrived::answers(&counters, new.into_iter().collect::<HashSet<_>>(), &standing))
 }
 
-pub(super) async fn due(db: &Sqlite, after: i64, now: Micros, limit: usize) -> Result<Vec<Due>> {
+pub(super) async fn due(
+    db: &Sqlite,
+    after: i64,
+    now: Micros,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<Due>> {
+    let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
     let query = sqlx::query_as(sql::DUE).bind(after).bind(now.0).bind(rows::limit(limit));
-    Ok(query.fetch_all(&db.readers).await?.into_iter().map(rows::due).collect())
+    let mut found = query.fetch(&db.readers);
+    while let Some(row) = found.next().await {
+        let row: rows::DueColumns = row?;
+        if !budget.takes(rows::due_len(&row)) {
+            break;
+        }
+        page.push(rows::due(row));
+    }
+    Ok(page)
 }
 
 pub(super) async fn counts(db: &Sqlite) -> Result<ArrivalCounts> {
@@ -57,8 +73,22 @@ pub(super) async fn counts(db: &Sqlite) -> Result<ArrivalCounts> {
     Ok(ArrivalCounts { waiting: rows::count(waiting), set_aside: rows::count(set_aside) })
 }
 
-pub(super) async fn set_aside(db: &Sqlite, after: Option<i64>, limit: usize) -> Result<Vec<SetAside>> {
-    let query = sqlx::query_as(AssertSqlSafe(sql::set_aside(after.is_some()))).bind(rows::limit(limit));
+pub(super) async fn set_aside(
+    db: &Sqlite,
+    after: Option<i64>,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<(Vec<SetAside>, bool)> {
+    let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
+    let query = sqlx::query_as(AssertSqlSafe(sql::set_aside(after.is_some()))).bind(rows::limit(limit + 1));
     let query = after.into_iter().fold(query, |query, after| query.bind(after));
-    query.fetch_all(&db.readers).await?.into_iter().map(rows::set_aside).collect()
+    let mut found = query.fetch(&db.readers);
+    while let Some(row) = found.next().await {
+        let row: rows::SetAsideColumns = row?;
+        if page.len() == limit || !budget.takes(rows::set_aside_len(&row)) {
+            return Ok((page, true));
+        }
+        page.push(rows::set_aside(row)?);
+    }
+    Ok((page, false))
 }
