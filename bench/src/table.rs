@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
-    result::{ResultFile, Run, Services, Warning, WarningKind, enough},
+    result::{ResultFile, Run, Services, WarningKind, enough},
     verdict,
 };
 
@@ -23,14 +23,15 @@ const COLUMNS: [(&str, &str, usize); 12] = [
     ("", "p99", 9),
 ];
 
-/// Most warning lines.
-const MAX_WARNINGS: usize = 12;
+/// How to read the columns.
+const READING: &str = "answer: from the instant the create was due until it was acknowledged. findable: until every \
+    store finds the customer. account: until its store knows the account number. probe: other work at headquarters.";
 
 /// The whole text after a comparison, without the line that says where the files are.
 #[must_use]
 pub fn render(result: &ResultFile) -> String {
     let mut text = String::new();
-    line(&mut text, &verdict::capacity(result));
+    paragraph(&mut text, &verdict::capacity(result));
     line(&mut text, "");
     head(&mut text);
     let mut short = false;
@@ -43,14 +44,7 @@ pub fn render(result: &ResultFile) -> String {
         row(&mut text, run, &mut short);
     }
     line(&mut text, "");
-    line(
-        &mut text,
-        "answer: from the instant the create was due until it was acknowledged. findable: until every store finds the",
-    );
-    line(
-        &mut text,
-        "customer. account: until its store knows the account number. probe: other work at headquarters.",
-    );
+    paragraph(&mut text, READING);
     if short {
         line(
             &mut text,
@@ -58,16 +52,16 @@ pub fn render(result: &ResultFile) -> String {
         );
     }
     line(&mut text, "");
-    line(&mut text, &verdict::headline(result));
+    paragraph(&mut text, &verdict::headline(result));
     for finding in verdict::findings(result) {
-        line(&mut text, &finding);
+        paragraph(&mut text, &finding);
     }
     warnings(&mut text, result);
     if result.interrupted {
         line(&mut text, "Ended early by a signal: what was measured until then is shown.");
     }
     line(&mut text, "");
-    line(&mut text, &verdict::ledger(result));
+    paragraph(&mut text, &verdict::ledger(result));
     for example in result.ledger.iter().flat_map(|ledger| &ledger.examples) {
         line(&mut text, &format!("  {example}"));
     }
@@ -95,8 +89,7 @@ fn head(text: &mut String) {
         let cells: Vec<String> = COLUMNS.iter().map(|column| pick(column).to_owned()).collect();
         cells_line(text, &cells);
     }
-    let width = COLUMNS.iter().map(|(_, _, width)| width + 1).sum::<usize>() - 1;
-    line(text, &"─".repeat(width));
+    line(text, &"─".repeat(width()));
 }
 
 fn row(text: &mut String, run: &Run, short: &mut bool) {
@@ -139,37 +132,53 @@ fn cells_line(text: &mut String, cells: &[String]) {
     line(text, row.trim_end());
 }
 
-/// Warnings, the same kind together. What the table shows already (failures, few samples) is left out.
+/// Warnings, one line for each kind: the first run's, and how many others have it. What the table shows already
+/// (failures, few samples) is left out.
 fn warnings(text: &mut String, result: &ResultFile) {
-    let mut kinds: BTreeMap<WarningKind, Vec<String>> = BTreeMap::new();
-    for Warning { kind, text } in &result.warnings {
-        kinds.entry(*kind).or_default().push(text.clone());
+    let mut kinds: BTreeMap<WarningKind, (String, usize)> = BTreeMap::new();
+    let session = result.warnings.iter().map(|warning| (warning.kind, warning.text.clone()));
+    let runs = result.runs.iter().flat_map(|run| {
+        let at = format!("{} at {}/s", run.mode, verdict::number(run.offered_per_s));
+        run.warnings.iter().map(move |warning| (warning.kind, format!("{at}: {}", warning.text)))
+    });
+    for (kind, said) in session.chain(runs).filter(|(kind, _)| *kind != WarningKind::TooFewSamples) {
+        kinds.entry(kind).or_insert((said, 0)).1 += 1;
     }
-    for run in &result.runs {
-        for warning in &run.warnings {
-            if !matches!(warning.kind, WarningKind::TooFewSamples) {
-                let at = format!("{} {}/s: {}", run.mode, verdict::number(run.offered_per_s), warning.text);
-                kinds.entry(warning.kind).or_default().push(at);
-            }
-        }
-    }
-    let all: Vec<String> = kinds.into_values().flatten().collect();
-    if !all.is_empty() {
+    if !kinds.is_empty() {
         line(text, "");
     }
-    for warning in all.iter().take(MAX_WARNINGS) {
-        line(text, &format!("! {warning}"));
-    }
-    if all.len() > MAX_WARNINGS {
-        line(text, &format!("! and {} more, in the report", all.len() - MAX_WARNINGS));
-    }
-    if result.setup.services == Services::Embedded && kinds_hold_cpu(&all) {
-        line(text, "  (services and harness share this machine's processors)");
+    for (kind, (said, count)) in kinds {
+        let others = if count > 1 {
+            format!(" (and {} more of this kind, in the report)", count - 1)
+        } else {
+            String::new()
+        };
+        paragraph(text, &format!("! {said}{others}"));
+        if kind == WarningKind::MachineBusy && result.setup.services == Services::Embedded {
+            line(text, "  Services and harness share this machine's processors.");
+        }
     }
 }
 
-fn kinds_hold_cpu(warnings: &[String]) -> bool {
-    warnings.iter().any(|warning| warning.contains("processors were"))
+/// A line of words, broken to the width of the table.
+fn paragraph(text: &mut String, words: &str) {
+    let mut row = String::new();
+    for word in words.split(' ') {
+        if !row.is_empty() && row.chars().count() + 1 + word.chars().count() > width() {
+            line(text, &row);
+            row.clear();
+        }
+        if !row.is_empty() {
+            row.push(' ');
+        }
+        row.push_str(word);
+    }
+    line(text, &row);
+}
+
+/// Width of the table, in characters.
+fn width() -> usize {
+    COLUMNS.iter().map(|(_, _, width)| width + 1).sum::<usize>() - 1
 }
 
 fn line(text: &mut String, line: &str) {
@@ -180,7 +189,10 @@ fn line(text: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{result::Mode, testing};
+    use crate::{
+        result::{Mode, Warning},
+        testing,
+    };
 
     #[test]
     fn b1_the_table_shows_every_run_and_the_ledger() {
@@ -207,7 +219,7 @@ mod tests {
         // 200 samples are few for a p99.
         assert_eq!(row[7..9], ["~1.05", "s"]);
         assert!(text.contains("~ too few samples"));
-        assert!(text.contains("! sync 200/s: 50.0 % of the creates failed: X 100"));
+        assert!(text.contains("! sync at 200/s: 50.0 % of the creates failed: X 100"));
         assert!(
             text.ends_with(
                 "Ledger: 1000 acknowledged, 1000 at headquarters, 0 lost, 0 doubled, 0 pending.\n"
@@ -221,15 +233,20 @@ mod tests {
     }
 
     #[test]
-    fn b5_warnings_are_bounded_and_an_interruption_is_told() {
+    fn b5_warnings_are_told_once_for_each_kind_and_an_interruption_is_told() {
         let mut result = testing::result();
-        let late = Warning { kind: WarningKind::GeneratorLate, text: "late".to_owned() };
-        result.runs[0].warnings = vec![late; 40];
+        let warning = |kind| Warning { kind, text: "looked at".to_owned() };
+        for run in &mut result.runs {
+            run.warnings = vec![warning(WarningKind::GeneratorLate), warning(WarningKind::TooFewSamples)];
+        }
+        result.warnings = vec![warning(WarningKind::Unreadable)];
         result.interrupted = true;
         let text = render(&result);
-        assert_eq!(text.lines().filter(|line| line.starts_with('!')).count(), MAX_WARNINGS + 1);
-        assert!(text.contains("and 28 more"));
+        let told: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
+        let late = "! sync at 50/s: looked at (and 5 more of this kind, in the report)";
+        assert_eq!(told, [late, "! looked at"]);
         assert!(text.contains("Ended early"));
+        assert!(text.lines().all(|line| line.chars().count() <= width()), "{text}");
     }
 
     #[test]

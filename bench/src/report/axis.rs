@@ -62,7 +62,7 @@ impl Axis {
             }
             Scale::Log => self.log_marks(),
             Scale::Quantile => {
-                let marks = [(0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %")];
+                let marks = [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %")];
                 marks.into_iter().map(|(f, text)| (f, text.to_owned())).collect()
             }
         }

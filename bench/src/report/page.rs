@@ -93,7 +93,7 @@ fn row(run: &Run) -> String {
     let failed = if run.failed() == 0 {
         "0".to_owned()
     } else {
-        format!("{:.1} %<br><small>{}</small>", run.failed_share() * 100.0, escape(&errors.join(", ")))
+        format!("{:.1} %<small>{}</small>", run.failed_share() * 100.0, escape(&errors.join(", ")))
     };
     let mut cells = vec![
         format!("<b>{}</b>", run.mode),

@@ -171,11 +171,19 @@ fn drawn(line: &Line, place: impl Fn(&(f64, f64)) -> (f64, f64)) -> String {
     let dash = if line.dashed { " dashed" } else { "" };
     let mut svg = format!("<polyline class=\"{}{dash}\" points=\"{}\"/>", line.class, path.join(" "));
     if places.len() <= MAX_DOTS {
-        for (x, y) in places {
-            let _ = write!(svg, "<circle class=\"{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>", line.class);
-        }
+        places.iter().for_each(|place| svg += &mark(line.class, *place));
     }
     svg
+}
+
+/// A point. Each mode has a shape of its own, so that colour is not all that tells them apart.
+fn mark(class: &str, (x, y): (f64, f64)) -> String {
+    let shape = match class {
+        "sync" => format!("M{:.1},{y:.1}a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0z", x - 3.5),
+        "fallback" => format!("M{:.1},{:.1}h6.4v6.4h-6.4z", x - 3.2, y - 3.2),
+        _ => format!("M{x:.1},{:.1}l4.2,7.2h-8.4z", y - 4.6),
+    };
+    format!("<path class=\"mark {class}\" d=\"{shape}\"/>")
 }
 
 fn figure(value: f64) -> String {
@@ -215,7 +223,7 @@ mod tests {
     fn a_plot_has_a_title_a_description_a_line_and_a_table() {
         let html = plot(vec![(50.0, 40.0), (200.0, 700.0)]).html();
         assert!(html.contains("<title id=\"p-t\">A &lt;plot&gt;</title>") && html.contains("<desc"));
-        assert_eq!(html.matches("<circle").count(), 2);
+        assert_eq!(html.matches("class=\"mark sync\"").count(), 2);
         assert!(html.contains("<polyline class=\"sync dashed\""));
         assert!(html.contains("<td>sync &quot;p50&quot;</td><td>50.0</td><td>40.0</td>"));
         assert!(html.contains("capacity"));
@@ -224,7 +232,7 @@ mod tests {
     #[test]
     fn a_long_line_is_drawn_whole_and_listed_thin() {
         let html = plot((0..1_000).map(|n| (f64::from(n), 1.0)).collect()).html();
-        assert_eq!(html.matches("<circle").count(), 0);
+        assert_eq!(html.matches("class=\"mark").count(), 0);
         assert!(html.matches("<tr>").count() <= MAX_DOTS + 2);
         assert_eq!(
             html.split("points=\"").nth(1).unwrap().split('"').next().unwrap().split(' ').count(),

@@ -1,5 +1,7 @@
 //! The harness against real servers in this process.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod schema;
 
 use std::{fs, path::Path, process::ExitCode};
