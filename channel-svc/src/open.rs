@@ -6,7 +6,7 @@ use service_kit::{
     clock::{Clock, Ids},
     config::Chain,
     database::{self, DatabaseUrl},
-    serve::{ServeError, Server},
+    serve::{Boxed, ServeError, Server},
 };
 use tokio::{
     net::TcpListener,
@@ -89,7 +89,12 @@ struct Deps<S> {
 /// # Errors
 ///
 /// [`OpenError`].
-pub async fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Channel, OpenError> {
+#[must_use]
+pub fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Boxed<'_, Result<Channel, OpenError>> {
+    Box::pin(open_store(config, clock, ids))
+}
+
+async fn open_store(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Channel, OpenError> {
     let opened = match &config.database {
         DatabaseUrl::Sqlite(path) => {
             let store = SqliteStore::open(path, ids.clone()).await?;
@@ -109,14 +114,15 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Ch
 /// # Errors
 ///
 /// [`ServeError`].
-pub async fn serve(
+#[must_use]
+pub fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
     channel: Channel,
-) -> Result<(), ServeError> {
+) -> Boxed<'static, Result<(), ServeError>> {
     match channel.0 {
-        Opened::Sqlite(deps) => deps.serve(listener, shutdown).await,
-        Opened::Postgres(deps) => deps.serve(listener, shutdown).await,
+        Opened::Sqlite(deps) => Box::pin(deps.serve(listener, shutdown)),
+        Opened::Postgres(deps) => Box::pin(deps.serve(listener, shutdown)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use service_kit::{
     clock::{Clock, Ids},
     database::DatabaseUrl,
-    serve::Server,
+    serve::{Boxed, Server},
 };
 use tillsync_proto::pb;
 use tokio::net::TcpListener;
@@ -59,7 +59,12 @@ impl From<StoreError> for ServeError {
 /// # Errors
 ///
 /// [`OpenError`].
-pub async fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Hq, OpenError> {
+#[must_use]
+pub fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Boxed<'_, Result<Hq, OpenError>> {
+    Box::pin(open_store(config, clock, ids))
+}
+
+async fn open_store(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Hq, OpenError> {
     let store = match &config.database {
         DatabaseUrl::Sqlite(path) => AnyStore::Sqlite(SqliteStore::open(path, config, &ids).await?),
         DatabaseUrl::Postgres(url) => AnyStore::Postgres(PostgresStore::open(url, config, &ids).await?),
@@ -73,11 +78,16 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Hq
 /// # Errors
 ///
 /// [`ServeError`].
-pub async fn serve(listener: TcpListener, shutdown: CancellationToken, hq: Hq) -> Result<(), ServeError> {
+#[must_use]
+pub fn serve(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    hq: Hq,
+) -> Boxed<'static, Result<(), ServeError>> {
     let Hq { store, clock, ids } = hq;
     match store {
-        AnyStore::Sqlite(store) => run(listener, shutdown, store, clock, ids).await,
-        AnyStore::Postgres(store) => run(listener, shutdown, store, clock, ids).await,
+        AnyStore::Sqlite(store) => Box::pin(run(listener, shutdown, store, clock, ids)),
+        AnyStore::Postgres(store) => Box::pin(run(listener, shutdown, store, clock, ids)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use service_kit::{
     clock::{Clock, Ids},
-    serve::{ServeError, Server},
+    serve::{Boxed, ServeError, Server},
 };
 use tillsync_proto::pb::{
     self, emulator::emulator_service_server::EmulatorServiceServer,
@@ -95,11 +95,16 @@ fn connect(url: String) -> Result<Headquarters, EmulatorError> {
 /// # Errors
 ///
 /// [`EmulatorError`].
-pub async fn serve(
+#[must_use]
+pub fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
     deps: Deps,
-) -> Result<(), EmulatorError> {
+) -> Boxed<'static, Result<(), EmulatorError>> {
+    Box::pin(run(listener, shutdown, deps))
+}
+
+async fn run(listener: TcpListener, shutdown: CancellationToken, deps: Deps) -> Result<(), EmulatorError> {
     let Deps { clock, profile, seed, backend, observer } = deps;
     let capacity_per_s = profile.capacity_per_s();
     let gate = Arc::new(Gate::new(Arc::clone(&clock), profile, seed, observer)?);

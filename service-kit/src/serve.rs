@@ -1,7 +1,7 @@
 //! One way to serve: gRPC with health, reflection, metrics and deadlines, on a listener that somebody else
 //! has bound, until a token is cancelled and the last call has ended or the drain has taken too long.
 
-use std::{future::IntoFuture as _, sync::Arc, time::Duration};
+use std::{future::IntoFuture as _, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn_with_state, routing::get, serve::ListenerExt as _};
 use tokio::net::TcpListener;
@@ -11,6 +11,10 @@ use tonic_health::ServingStatus;
 use tracing::{debug, warn};
 
 use crate::{clock::Clock, deadline, telemetry};
+
+/// A future that is compiled in the crate that makes it. Without it every binary and every test that awaits a
+/// whole service would compile that service anew.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How long calls may go on after the token was cancelled.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -45,7 +49,16 @@ impl Server {
     /// # Errors
     ///
     /// [`ServeError`].
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+    #[must_use]
+    pub fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Boxed<'static, Result<(), ServeError>> {
+        Box::pin(self.run(listener, shutdown))
+    }
+
+    async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in self.names {
             health.set_service_status(*name, ServingStatus::Serving).await;
