@@ -33,6 +33,7 @@ use crate::{
     generator::Generator,
     machine,
     result::Mode,
+    say,
     services::{Fleet, at_hq, connect},
 };
 
@@ -106,9 +107,9 @@ impl Spread {
 pub async fn ceiling(args: CeilingArgs) -> Result<ExitCode, Error> {
     let ceiling = measure(&args).await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&ceiling).map_err(std::io::Error::from)?);
+        say(&(serde_json::to_string_pretty(&ceiling).map_err(std::io::Error::from)? + "\n"));
     } else {
-        print!("{}", render(&ceiling));
+        say(&render(&ceiling));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -82,7 +82,8 @@ pub struct CompareArgs {
     /// Seed of arrivals, customers and GUIDs.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What headquarters is like: a profile of the emulator, as TOML [default: 4 workers, 40 ms].
+    /// What headquarters is like: a profile of the emulator, as a TOML file, or the name of a preset (default,
+    /// idle, mm1, outage, throttled) [default: 4 workers, 40 ms each].
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// How long a channel waits for headquarters, in seconds, 0.01 to 600.

@@ -37,6 +37,7 @@ use crate::{
     report,
     result::{Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
     run::{Bench, CALL_DEADLINE, DRAIN_LIMIT, Live, Plan, known_customer},
+    say,
     services::{Addresses, Fleet},
     session::Session,
     table,
@@ -58,13 +59,14 @@ pub async fn compare(args: CompareArgs, command: Vec<String>) -> Result<ExitCode
     let stop = shutdown_on_signal()?;
     let out = args.out.clone();
     let result = measure(args, command, stop).await?;
-    print!("{}", table::render(&result));
     write(&result, &out)?;
-    println!(
-        "\nReport: {}   Figures: {}",
-        out.join("report.html").display(),
-        out.join("result.json").display()
-    );
+    let (report, figures) = (out.join("report.html"), out.join("result.json"));
+    say(&format!(
+        "{}\nReport: {}   Figures: {}\n",
+        table::render(&result),
+        report.display(),
+        figures.display()
+    ));
     Ok(exit_code(&result))
 }
 

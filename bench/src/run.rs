@@ -128,7 +128,7 @@ impl Bench {
         let interrupted = self.stop.is_cancelled();
         // The generator ends by itself with the last arrival, or by the token.
         let _ = paced.await;
-        let at_end = self.fleet.pending().await?;
+        let at_end = self.fleet.pending().await.ok();
         window.end = window.end.min(self.clock.now());
         tasks.close();
         let _ = timeout(CALL_DEADLINE + Duration::from_secs(1), tasks.wait()).await;
@@ -197,15 +197,24 @@ impl Bench {
         }
     }
 
-    /// Waits, no longer than [`DRAIN_LIMIT`], until no customer is pending.
-    async fn drain(&self, at_end: u64, live: &Live) -> Result<Backlog, Error> {
+    /// Waits, no longer than [`DRAIN_LIMIT`], until no customer is pending. A service that does not answer may
+    /// have been killed to see what happens: it has the same time to come back.
+    async fn drain(&self, mut at_end: Option<u64>, live: &Live) -> Result<Backlog, Error> {
         let begun = self.clock.now();
         loop {
-            let left = self.fleet.pending().await?;
+            let seen = self.fleet.pending().await;
             let waited = self.clock.now().saturating_duration_since(begun);
-            live.pending(left);
-            if left == 0 || waited > DRAIN_LIMIT {
-                return Ok(Backlog { at_end, left, drain_ms: waited.as_secs_f64() * 1_000.0 });
+            let out_of_time = waited > DRAIN_LIMIT;
+            match seen {
+                Ok(left) => {
+                    live.pending(left);
+                    let at_end = *at_end.get_or_insert(left);
+                    if left == 0 || out_of_time {
+                        return Ok(Backlog { at_end, left, drain_ms: waited.as_secs_f64() * 1_000.0 });
+                    }
+                }
+                Err(error) if out_of_time => return Err(error),
+                Err(_) => {}
             }
             sleep(LOOK_PAUSE).await;
         }

@@ -236,8 +236,9 @@ pub(crate) fn at_hq(status: Status) -> Error {
 ///
 /// [`Error::Address`] or [`Error::Connect`].
 pub async fn connect(address: &str) -> Result<Channel, Error> {
-    let endpoint = Endpoint::from_shared(address.to_owned());
-    let endpoint = endpoint.map_err(|_| Error::Address(address.to_owned()))?;
+    let endpoint = Endpoint::from_shared(address.to_owned()).ok();
+    let endpoint = endpoint.filter(|_| address.starts_with("http://"));
+    let endpoint = endpoint.ok_or_else(|| Error::Address(address.to_owned()))?;
     let connecting = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await;
     connecting.map_err(|source| Error::Connect { address: address.to_owned(), source })
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use rand::{SeedableRng as _, rngs::StdRng};
-use rts_emulator::Profile;
+use rts_emulator::{Profile, profile::PRESETS};
 
 use crate::{
     arrivals::{Arrival, MAX_ARRIVALS, constant, poisson},
@@ -115,8 +115,8 @@ impl Session {
     }
 
     fn rates(&self, rates: &[Rate], is_poisson: bool, capacity: Option<f64>) -> Result<Vec<Plan>, Error> {
-        const UNKNOWN: &str = "how much this headquarters can serve is not known, so multiples of it are not \
-                               either: give rates in creates per second, such as --rates 50,100";
+        const UNKNOWN: &str = "this headquarters has no limit, or none that is known, so there are no multiples of \
+                               it: give rates in creates per second, such as --rates 50,100";
         let length = self.warmup + self.measured;
         let mut loads = Vec::new();
         for rate in rates {
@@ -162,7 +162,11 @@ impl Session {
     }
 }
 
+/// A preset by its name, or a file.
 fn read_profile(path: &Path) -> Result<Profile, Error> {
+    if let Some((_, text)) = PRESETS.iter().find(|(name, _)| path.as_os_str() == *name) {
+        return Profile::parse(text).map_err(|error| Error::Usage(error.to_string()));
+    }
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     Profile::parse(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
 }

@@ -24,7 +24,7 @@ pub fn capacity(result: &ResultFile) -> String {
     let probe = result.setup.probe_per_s;
     let mut text = match result.setup.capacity_per_s {
         Some(capacity) => format!("Headquarters serves at most {} creates per second", number(capacity)),
-        None => "How much headquarters can serve is not known".to_owned(),
+        None => "Headquarters has no limit, or none that is known".to_owned(),
     };
     if probe > 0.0 {
         text += &format!("; a steady probe of other work there takes {} calls per second", number(probe));

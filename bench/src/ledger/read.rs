@@ -40,9 +40,13 @@ pub async fn check(
     patience: Duration,
 ) -> Result<Ledger, Error> {
     // Whatever has not settled by then is found by the comparison.
-    if let Ok(settled) = timeout(patience, settle(fleet)).await {
-        settled?;
-    }
+    let _ = timeout(patience, async {
+        // A service that does not answer has the same time to come back.
+        while !settled(fleet).await.unwrap_or(false) {
+            sleep(LOOK_PAUSE).await;
+        }
+    })
+    .await;
     let hq = headquarters(fleet).await?;
     let mut channels = Vec::new();
     for store in &fleet.stores {
@@ -53,21 +57,16 @@ pub async fn check(
     Ok(audit(&Books { acknowledged, hq, channels }))
 }
 
-async fn settle(fleet: &Fleet) -> Result<(), Error> {
-    loop {
-        let status =
-            fleet.admin.clone().get_status(hq::GetStatusRequest {}).await.map_err(at_hq)?.into_inner();
-        let mut settled = true;
-        for store in &fleet.stores {
-            let store = store.status().await?;
-            let applied = store.feed_cursor.map_or(0, |cursor| cursor.version);
-            settled &= store.pending_customers == 0 && applied >= status.head_version;
-        }
-        if settled {
-            return Ok(());
-        }
-        sleep(LOOK_PAUSE).await;
+/// Whether nothing is pending and every channel is level with headquarters.
+async fn settled(fleet: &Fleet) -> Result<bool, Error> {
+    let status = fleet.admin.clone().get_status(hq::GetStatusRequest {}).await.map_err(at_hq)?.into_inner();
+    let mut settled = true;
+    for store in &fleet.stores {
+        let store = store.status().await?;
+        let applied = store.feed_cursor.map_or(0, |cursor| cursor.version);
+        settled &= store.pending_customers == 0 && applied >= status.head_version;
     }
+    Ok(settled)
 }
 
 async fn headquarters(fleet: &Fleet) -> Result<Vec<Entry>, Error> {
