@@ -53,6 +53,8 @@ struct Draft {
     /// Minted by the caller: it may be a repeat.
     check: bool,
     content: Content,
+    /// The content on the wire.
+    wire: common::Customer,
     fingerprint: Uuid,
     created_at: Micros,
 }
@@ -67,18 +69,19 @@ impl<S: Store> Customers<S> {
         let customer = create.customer.ok_or_else(|| Violations::one("customer", "is missing"))?;
         let id = create.id.unwrap_or_else(|| CustomerId(self.ids.mint()));
         let content = convert::content(id, customer).map_err(|violations| violations.under("customer"))?;
-        let fingerprint = content.fingerprint();
+        let (wire, fingerprint) = content.to_wire();
         let created_at = Micros(self.clock.wall_micros());
-        let draft = Draft { id, check: create.id.is_some(), content, fingerprint, created_at };
+        let draft = Draft { id, check: create.id.is_some(), content, wire, fingerprint, created_at };
         let profile = self.current.profile();
         if create.validate_only {
-            return self.preview(draft, profile.create_customer_async).await;
+            return Box::pin(self.preview(draft, profile.create_customer_async)).await;
         }
         if profile.create_customer_async {
             return self.create_async(draft, CreatePath::Async, None).await;
         }
+        // Boxed: the future of the async path is made for every create, and stays small.
         if draft.check
-            && let Some(known) = self.repeat(&draft).await?
+            && let Some(known) = Box::pin(self.repeat(&draft)).await?
         {
             return Ok(known);
         }
@@ -108,7 +111,7 @@ impl<S: Store> Customers<S> {
             self.check_enhanced(&draft.content, None)?;
         }
         let origin = Origin { fingerprint: draft.fingerprint, path: CreatePath::Async };
-        let (_, customer) = pending(draft.id, draft.content, draft.created_at, origin);
+        let (_, customer) = pending(draft.id, draft.content, draft.wire, draft.created_at, origin);
         Ok(Created { customer, path: None })
     }
 
@@ -133,9 +136,9 @@ impl<S: Store> Customers<S> {
         cause: Option<&'static str>,
     ) -> Result<Created, Error> {
         self.check_enhanced(&draft.content, cause)?;
-        let Draft { id, check, content, fingerprint, created_at } = draft;
+        let Draft { id, check, content, wire, fingerprint, created_at } = draft;
         let answered = Some(path.clone());
-        let (row, wire) = pending(id, content, created_at, Origin { fingerprint, path });
+        let (row, wire) = pending(id, content, wire, created_at, Origin { fingerprint, path });
         let (body, wire) = row.encode(wire);
         match self.log.append(Entry::encoded(row, body), check).await? {
             Appended::New(_) => Ok(Created { customer: wire, path: answered }),
@@ -148,7 +151,7 @@ impl<S: Store> Customers<S> {
         let wire = common::Customer {
             customer_id: draft.id.to_string(),
             create_time: Some(draft.created_at.into()),
-            ..(&draft.content).into()
+            ..draft.wire.clone()
         };
         let failure = match self.rts.create(draft.id, wire, self.call_time(deadline)).await {
             Ok(row) => {

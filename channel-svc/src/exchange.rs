@@ -28,7 +28,6 @@ use crate::{
 };
 
 pub(crate) use headquarters::Headquarters;
-pub(crate) use p_job::operation;
 
 /// The jobs that a channel carries out.
 pub(crate) const JOBS: [Job; 4] =

@@ -19,7 +19,7 @@ use crate::{
 const BATCH: usize = 8_192;
 /// Pause after a batch, unless a full one waits: fuller batches are cheaper, and nobody waits for the tables,
 /// because every read looks at the tail.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Applies the log to the tables.
 pub(crate) struct Follower<S> {

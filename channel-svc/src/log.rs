@@ -8,5 +8,5 @@ mod pack;
 mod tail;
 
 pub(crate) use appender::{Appended, Appender, Log, LogError};
-pub(crate) use pack::unpack;
+pub(crate) use pack::{slices, unpack};
 pub(crate) use tail::{Tail, together};

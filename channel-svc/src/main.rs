@@ -61,11 +61,16 @@ enum MainError {
 async fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
-        Err(error) => {
-            // Help and version are no errors.
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            eprintln!("channel-svc: {}", line.strip_prefix("error: ").unwrap_or(line));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        // Help and version are no errors.
+        Err(asked) => {
+            let _ = asked.print();
+            return ExitCode::SUCCESS;
         }
     };
     exit("channel-svc", run(options).await)

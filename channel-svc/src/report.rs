@@ -9,9 +9,9 @@ use tillsync_proto::{
 
 use crate::{
     error::Error,
-    exchange::{Exchange, operation},
+    exchange::Exchange,
     find::page_size,
-    log::unpack,
+    log::{entry::operation, slices},
     store::{JobRun, Store, StoreError},
 };
 
@@ -113,17 +113,15 @@ impl<S: Store> Exchange<S> {
                 return Ok(Operations { operations, next_page_token: String::new() });
             }
             for row in rows {
-                for (seq, entry) in unpack(&row)? {
-                    if seq <= after || !entry.row.is_operation() {
-                        continue;
-                    }
+                for (seq, entry) in slices(&row)? {
+                    let logged = operation(seq, entry).map_err(StoreError::from)?;
+                    let Some(wire) = logged.filter(|_| seq > after) else { continue };
                     if operations.len() == size || looked_at == MAX_LOOKED_AT {
                         let next_page_token = PageToken::at_number(&query, after).to_string();
                         return Ok(Operations { operations, next_page_token });
                     }
                     after = seq;
                     looked_at += 1;
-                    let wire = operation(seq, &entry.row);
                     let shown = match (table, convert::operation(wire.clone())) {
                         (Some(table), Ok(logged)) => table.shows(&logged.change),
                         (None, _) => true,

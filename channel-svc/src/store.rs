@@ -259,7 +259,7 @@ pub(crate) trait TableStore: Clone + Send + Sync + 'static {
     /// The last run of each job that has run.
     fn job_runs(&self) -> impl Future<Output = Result<Vec<JobRun>, StoreError>> + Send;
 
-    /// Keeps the last run of a job.
+    /// Keeps the last run of a job. A scheduled one leaves the last request as it was.
     fn save_run(&self, run: &JobRun) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

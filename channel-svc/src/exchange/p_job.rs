@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tillsync_proto::{
-    Change, CustomerId, Operation,
+    CustomerId,
     pb::{
         common,
         hq::{OperationResult, UploadOperationsResponse},
@@ -14,24 +14,13 @@ use tillsync_proto::{
 
 use super::{Exchange, JobError};
 use crate::{
-    log::{entry::Row, unpack},
-    store::{Advance, Batch, Incoming, Store},
+    log::{entry::operation, slices},
+    store::{Advance, Batch, Incoming, Store, StoreError},
 };
 
 /// Most operations of a page, and their bytes unless a single one has more: well below the 4 MiB of a message.
 const PAGE_OPERATIONS: usize = 1_000;
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
-
-/// The operation that an entry of the log is.
-pub(crate) fn operation(seq: u64, row: &Row) -> common::Operation {
-    let logged = Operation {
-        counter: seq,
-        customer_id: row.customer.id,
-        logged_at: row.customer.created_at,
-        change: Change::Create(row.customer.content.clone()),
-    };
-    (&logged).into()
-}
 
 impl<S: Store> Exchange<S> {
     /// Brings what was logged and applied before the run began.
@@ -53,11 +42,8 @@ impl<S: Store> Exchange<S> {
         let after = self.store.log_progress().await?.uploaded_through;
         let (mut page, mut bytes) = (Vec::new(), 0);
         for row in self.store.read_operations(after).await? {
-            for (seq, entry) in unpack(&row)? {
-                if seq <= after || !entry.row.is_operation() {
-                    continue;
-                }
-                let operation = operation(seq, &entry.row);
+            for (seq, entry) in slices(&row)?.into_iter().filter(|(seq, _)| *seq > after) {
+                let Some(operation) = operation(seq, entry).map_err(StoreError::from)? else { continue };
                 bytes += operation.encoded_len() + 8;
                 let full = page.len() == PAGE_OPERATIONS || (bytes > PAGE_BYTES && !page.is_empty());
                 if full || seq > goal {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use service_kit::config::Chain;
 use tillsync_proto::Job;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,7 @@ impl<S: Store> Exchange<S> {
         match self.store.job_runs().await {
             Ok(runs) => runs.iter().find(|run| run.job == job).map_or(0, |run| run.run_request),
             Err(error) => {
-                error!(%error, "the last runs cannot be read");
+                error!(error = %Chain(&error), "the last runs cannot be read");
                 0
             }
         }
@@ -93,7 +94,9 @@ impl<S: Store> Exchange<S> {
             Err(error) => (0, error.to_string()),
         };
         let run = JobRun { job, run_request: request, started_at, elapsed, rows, error };
-        self.keep_run(&run).await;
+        if let Err(error) = self.store.save_run(&run).await {
+            error!(error = %Chain(&error), "the run of a job cannot be kept");
+        }
         if request != 0 || run.rows > 0 || !run.error.is_empty() {
             let mut ended = self.lock_ended();
             if ended.len() == MAX_ENDED {
@@ -104,17 +107,5 @@ impl<S: Store> Exchange<S> {
             self.report.notify_one();
         }
         run
-    }
-
-    async fn keep_run(&self, run: &JobRun) {
-        // A scheduled run does not forget which request was carried out last.
-        let request = match run.run_request {
-            0 => self.last_request(run.job).await,
-            request => request,
-        };
-        let kept = JobRun { run_request: request, ..run.clone() };
-        if let Err(error) = self.store.save_run(&kept).await {
-            error!(%error, "the run of a job cannot be kept");
-        }
     }
 }

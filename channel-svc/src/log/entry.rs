@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use prost::Message as _;
-use tillsync_proto::{Content, Customer, CustomerId, Term, Violations, convert, pb::common, terms};
+use tillsync_proto::{Content, Customer, CustomerId, Micros, Term, Violations, convert, pb::common, terms};
 use uuid::Uuid;
 
 /// A place in the feed of one headquarters database (rule X7).
@@ -139,6 +139,36 @@ impl Row {
     }
 }
 
+/// The operation that the P-job brings for an encoded row, numbered `seq`: the create as it was logged, only
+/// with what was entered. `None`: the row is what headquarters itself has told.
+///
+/// # Errors
+///
+/// What cannot be read.
+pub(crate) fn operation(seq: u64, bytes: &[u8]) -> Result<Option<common::Operation>, EntryError> {
+    let stored = Stored::decode(bytes)?;
+    if !stored.epoch.is_empty() {
+        return Ok(None);
+    }
+    let logged = stored.customer.ok_or(EntryError::NoCustomer)?;
+    let entered = common::Customer {
+        customer_id: String::new(),
+        account_number: String::new(),
+        account_display: String::new(),
+        sync_state: 0,
+        etag: String::new(),
+        loyalty_cards: Vec::new(),
+        create_time: None,
+        ..logged
+    };
+    Ok(Some(common::Operation {
+        counter: seq,
+        customer_id: logged.customer_id,
+        log_time: logged.create_time,
+        change: Some(common::operation::Change::Create(entered)),
+    }))
+}
+
 /// The stored form of a row.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
@@ -206,14 +236,15 @@ impl Entry {
     }
 }
 
-/// The wire form of a pending customer that is about to be logged, with a row made of the same parts.
+/// A pending customer that is about to be logged, and its wire form.
 pub(crate) fn pending(
     id: CustomerId,
     content: Content,
-    created_at: tillsync_proto::Micros,
+    wire: common::Customer,
+    created_at: Micros,
     origin: Origin,
 ) -> (Row, common::Customer) {
     let customer = Customer { id, account_number: None, content, loyalty_cards: Vec::new(), created_at };
-    let wire = (&customer).into();
+    let wire = customer.complete(wire, origin.fingerprint);
     (Row { customer, stamp: None, origin: Some(origin) }, wire)
 }

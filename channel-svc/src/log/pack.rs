@@ -29,12 +29,12 @@ pub(super) fn pack(first: u64, entries: &[Arc<Entry>]) -> Vec<LogRow> {
     rows
 }
 
-/// The entries of a row with their sequence numbers.
+/// The entries of a row with their sequence numbers, as they stand there.
 ///
 /// # Errors
 ///
 /// [`StoreError::Inconsistent`].
-pub(crate) fn unpack(row: &LogRow) -> Result<Vec<(u64, Arc<Entry>)>, StoreError> {
+pub(crate) fn slices(row: &LogRow) -> Result<Vec<(u64, &[u8])>, StoreError> {
     let mut bytes = row.body.as_slice();
     let mut entries = Vec::new();
     while !bytes.is_empty() {
@@ -42,7 +42,7 @@ pub(crate) fn unpack(row: &LogRow) -> Result<Vec<(u64, Arc<Entry>)>, StoreError>
         let Some((entry, rest)) = bytes.split_at_checked(length) else {
             return Err(StoreError::Inconsistent(format!("log row {} is cut short", row.through)));
         };
-        entries.push(Arc::new(Entry::encoded(Row::decode(entry)?, entry.to_vec())));
+        entries.push(entry);
         bytes = rest;
     }
     let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
@@ -50,4 +50,16 @@ pub(crate) fn unpack(row: &LogRow) -> Result<Vec<(u64, Arc<Entry>)>, StoreError>
         return Err(StoreError::Inconsistent(format!("log row {} holds {count} entries", row.through)));
     };
     Ok((first..).zip(entries).collect())
+}
+
+/// The same, read.
+///
+/// # Errors
+///
+/// [`StoreError::Inconsistent`].
+pub(crate) fn unpack(row: &LogRow) -> Result<Vec<(u64, Arc<Entry>)>, StoreError> {
+    let entries = slices(row)?.into_iter();
+    entries
+        .map(|(seq, bytes)| Ok((seq, Arc::new(Entry::encoded(Row::decode(bytes)?, bytes.to_vec())))))
+        .collect()
 }

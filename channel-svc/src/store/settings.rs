@@ -24,7 +24,8 @@ pub(super) const RUNS: &str =
     "select job, run_request, started_at, elapsed_micros, moved, error from job_runs";
 pub(super) const SAVE_RUN: &str = "insert into job_runs \
      (job, run_request, started_at, elapsed_micros, moved, error) values ($1, $2, $3, $4, $5, $6) \
-     on conflict (job) do update set run_request = excluded.run_request, started_at = excluded.started_at, \
+     on conflict (job) do update set run_request = case excluded.run_request when 0 \
+     then job_runs.run_request else excluded.run_request end, started_at = excluded.started_at, \
      elapsed_micros = excluded.elapsed_micros, moved = excluded.moved, error = excluded.error";
 
 pub(super) type ProgressColumns = (i64, i64, i64, Option<i64>, String, i64, i64, i64, i64);

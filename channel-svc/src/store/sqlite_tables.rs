@@ -15,8 +15,14 @@ use super::{
 };
 use crate::log::entry::Row;
 
-/// Rows in one statement. Full statements have the same text, so they are prepared once.
-const CHUNK: usize = 256;
+/// Rows in one statement: as many as fit of a few sizes, so that there are few texts and each is prepared once.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// Takes the rows of the next statement; empty at the end.
+fn chunk<T>(rows: &mut impl ExactSizeIterator<Item = T>) -> Vec<T> {
+    let size = CHUNKS.into_iter().find(|size| *size <= rows.len()).unwrap_or_default();
+    rows.take(size).collect()
+}
 
 /// GUIDs as one JSON parameter: the statement's text does not depend on how many there are.
 fn json(ids: &[CustomerId]) -> String {
@@ -41,17 +47,18 @@ async fn present(connection: &mut SqliteConnection, ids: &[CustomerId]) -> Resul
 const ROWS: &str = "select body from customers where id in (select unhex(value) from json_each($1))";
 
 async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Result<Applied, StoreError> {
-    for chunk in plan.removed.chunks(CHUNK) {
+    let mut removed = plan.removed.into_iter();
+    while removed.len() > 0 {
         let mut sql = QueryBuilder::new("delete from customer_terms where (kind, term, customer_id) in (");
-        sql.push_values(chunk, |mut row, term| {
-            row.push_bind(term.kind).push_bind(&term.text).push_bind(term.id.0);
+        sql.push_values(chunk(&mut removed), |mut row, term| {
+            row.push_bind(term.kind).push_bind(term.text).push_bind(term.id.0);
         });
         sql.push(")").build().execute(&mut *connection).await?;
     }
-    let mut upserts = plan.upserts.into_iter().peekable();
-    while upserts.peek().is_some() {
+    let mut upserts = plan.upserts.into_iter();
+    while upserts.len() > 0 {
         let mut sql = QueryBuilder::new("insert into customers (id, created_at, pending, body) ");
-        sql.push_values(upserts.by_ref().take(CHUNK), |mut row, upsert| {
+        sql.push_values(chunk(&mut upserts), |mut row, upsert| {
             row.push_bind(upsert.id.0).push_bind(upsert.created_at);
             row.push_bind(upsert.pending).push_bind(upsert.body);
         });
@@ -61,10 +68,10 @@ async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Result<Applie
         );
         sql.build().execute(&mut *connection).await?;
     }
-    let mut added = plan.added.into_iter().peekable();
-    while added.peek().is_some() {
+    let mut added = plan.added.into_iter();
+    while added.len() > 0 {
         let mut sql = QueryBuilder::new("insert into customer_terms (kind, term, customer_id) ");
-        sql.push_values(added.by_ref().take(CHUNK), |mut row, term| {
+        sql.push_values(chunk(&mut added), |mut row, term| {
             row.push_bind(term.kind).push_bind(term.text).push_bind(term.id.0);
         });
         sql.push(" on conflict do nothing").build().execute(&mut *connection).await?;

@@ -253,6 +253,8 @@ mod contract {
         };
         store.save_run(&run(1)).await.unwrap();
         store.save_run(&run(2)).await.unwrap();
+        // A scheduled run does not forget which request was carried out last.
+        store.save_run(&run(0)).await.unwrap();
         assert_eq!(store.job_runs().await.unwrap(), [run(2)]);
     }
 }
