@@ -7,7 +7,7 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 use service_kit::{
     clock::{Clock, Ids, SystemClock},
-    config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
+    config::{ListenError, exit, listen, shutdown_on_signal},
     database::DatabaseUrl,
     telemetry::init_logs,
 };
@@ -47,6 +47,10 @@ struct Options {
 /// Why the channel does not run.
 #[derive(Debug, thiserror::Error)]
 enum MainError {
+    #[error("{0}")]
+    Options(String),
+    #[error("the help cannot be printed")]
+    Print(#[source] std::io::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -59,24 +63,16 @@ enum MainError {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = match Options::try_parse() {
-        Ok(options) => options,
-        Err(error) if error.use_stderr() => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            eprintln!("channel-svc: {}", line.strip_prefix("error: ").unwrap_or(line));
-            return ExitCode::from(EXIT_USAGE);
-        }
-        // Help and version are no errors.
-        Err(asked) => {
-            let _ = asked.print();
-            return ExitCode::SUCCESS;
-        }
-    };
-    exit("channel-svc", run(options).await)
+    exit("channel-svc", run().await)
 }
 
-async fn run(options: Options) -> Result<(), MainError> {
+async fn run() -> Result<(), MainError> {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => return Err(MainError::Options(first_line(&error.to_string()))),
+        // Help and version are no errors.
+        Err(asked) => return asked.print().map_err(MainError::Print),
+    };
     init_logs(options.log);
     let config = Config::new(options.channel_id.clone(), options.database_url, options.rts, options.hq);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -87,4 +83,10 @@ async fn run(options: Options) -> Result<(), MainError> {
     info!(channel = %options.channel_id, %address, database = ?config.database, "serving");
     serve(listener, shutdown, channel).await?;
     Ok(())
+}
+
+/// What is wrong, without the manual that follows it.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
