@@ -90,7 +90,7 @@ fn completed(result: &ResultFile) -> Plot {
         title: "How many creates get done".to_owned(),
         reading: "Acknowledged per second. A line that bends down turns customers away.".to_owned(),
         x: OFFERED,
-        y: ("creates acknowledged per second", Scale::Linear),
+        y: ("acknowledged per second", Scale::Linear),
         lines: by_rate(result, "", false, |run| Some(run.completed_per_s)),
         limit: limit(result),
     }

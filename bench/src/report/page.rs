@@ -80,7 +80,13 @@ fn runs(result: &ResultFile) -> String {
     for run in &result.runs {
         html += &row(run);
     }
-    html + "</tbody></table></div>"
+    html += "</tbody></table></div>";
+    for run in result.runs.iter().filter(|run| run.failed() > 0) {
+        let errors: Vec<String> = run.errors.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let (rate, errors) = (verdict::number(run.offered_per_s), escape(&errors.join(", ")));
+        let _ = write!(html, "<div><small>{} at {rate}/s failed: {errors}</small></div>", run.mode);
+    }
+    html
 }
 
 fn row(run: &Run) -> String {
@@ -89,11 +95,9 @@ fn row(run: &Run) -> String {
         figure.map_or_else(|| "-".to_owned(), |figure| format!("{mark}{}", verdict::millis(figure)))
     };
     let latency = &run.latency_ms;
-    let errors: Vec<String> = run.errors.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    let failed = if run.failed() == 0 {
-        "0".to_owned()
-    } else {
-        format!("{:.1} %<small>{}</small>", run.failed_share() * 100.0, escape(&errors.join(", ")))
+    let failed = match run.failed() {
+        0 => "0".to_owned(),
+        _ => format!("{:.1} %", run.failed_share() * 100.0),
     };
     let mut cells = vec![
         format!("<b>{}</b>", run.mode),
@@ -227,6 +231,7 @@ mod tests {
         assert!(html[answer..].contains("failed 50 %"));
         assert!(html.contains("0 lost, 0 doubled"));
         assert!(html.contains("ledger good"));
+        assert!(html.contains("sync at 200/s failed: RESOURCE_EXHAUSTED 100"));
     }
 
     #[test]

@@ -105,19 +105,11 @@ impl Plot {
         let place = |(px, py): &(f64, f64)| {
             (LEFT + x.place(*px) * (right - LEFT), bottom - y.place(*py) * (bottom - TOP))
         };
-        if let Some((at, name)) = self.limit {
-            let at = place(&(at, 0.0)).0;
-            let _ = write!(
-                svg,
-                "<line class=\"limit\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\"/>\
-                 <text class=\"limit\" x=\"{:.1}\" y=\"{}\">{}</text>",
-                at + 4.0,
-                TOP + 12.0,
-                escape(name)
-            );
-        }
         for line in &self.lines {
             svg += &drawn(line, place);
+        }
+        if let Some((at, name)) = self.limit {
+            svg += &limit(place(&(at, 0.0)).0, name);
         }
         svg + "</svg>"
     }
@@ -163,6 +155,17 @@ impl Plot {
         }
         html + "</tbody></table></details>"
     }
+}
+
+/// A line across the plot; its name stands on top of everything.
+fn limit(at: f64, name: &str) -> String {
+    let (bottom, name) = (HEIGHT - BOTTOM, escape(name));
+    format!(
+        "<line class=\"limit\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\"/>\
+         <text class=\"limit\" x=\"{:.1}\" y=\"{}\">{name}</text>",
+        at + 4.0,
+        TOP + 12.0
+    )
 }
 
 fn drawn(line: &Line, place: impl Fn(&(f64, f64)) -> (f64, f64)) -> String {
