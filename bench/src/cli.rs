@@ -126,7 +126,7 @@ pub struct CeilingArgs {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: u16,
     /// Seconds of each half of a round, 0.25 to 3600.
-    #[arg(long, default_value = "2", value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(long, default_value = "4", value_parser = seconds, allow_negative_numbers = true)]
     pub seconds: f64,
     /// Calls under way at once, 1 to 4096.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]

@@ -66,6 +66,9 @@ pub enum Error {
         "{0}: the changed profile did not arrive in time; is the channel connected to this headquarters?"
     )]
     ModeTimeout(String),
+    /// The searchable tables of a channel stay behind its log.
+    #[error("{0}: the searchable tables stay behind the log")]
+    LevelTimeout(String),
     /// An embedded service did not start.
     #[error("cannot start {service}: {message}")]
     Start {

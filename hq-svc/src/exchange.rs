@@ -170,7 +170,7 @@ fn check_page(operations: &[common::Operation]) -> Result<()> {
     let mut v = Violations::default();
     for (i, operation) in operations.iter().enumerate() {
         if operation.counter == 0 || i64::try_from(operation.counter).is_err() {
-            v.add(format!("operations[{i}].counter"), "is not between 1 and 2^63 - 1");
+            v.add(format_args!("operations[{i}].counter"), "is not between 1 and 2^63 - 1");
         }
     }
     Ok(v.or(())?)

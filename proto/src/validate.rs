@@ -24,16 +24,16 @@ impl Violations {
 
     /// A single violation.
     #[must_use]
-    pub fn one(field: impl Into<String>, description: impl fmt::Display) -> Self {
+    pub fn one(field: impl fmt::Display, description: impl fmt::Display) -> Self {
         let mut violations = Self::default();
         violations.add(field, description);
         violations
     }
 
-    /// Adds a violation, unless there are too many already.
-    pub fn add(&mut self, field: impl Into<String>, description: impl fmt::Display) {
+    /// Adds a violation, unless there are too many already. The path is only written out for one that is added.
+    pub fn add(&mut self, field: impl fmt::Display, description: impl fmt::Display) {
         if self.0.len() < Self::MAX {
-            self.0.push(Violation { field: field.into(), description: description.to_string() });
+            self.0.push(Violation { field: field.to_string(), description: description.to_string() });
         }
     }
 
@@ -61,7 +61,7 @@ impl Violations {
         self
     }
 
-    fn text(&mut self, field: &str, text: &str, max: usize) {
+    fn text(&mut self, field: impl fmt::Display + Copy, text: &str, max: usize) {
         // Bytes bound characters from above, so most texts need no counting.
         if text.len() > max && text.chars().count() > max {
             self.add(field, format_args!("is longer than {max} characters"));
@@ -126,9 +126,9 @@ impl Content {
         v.count("contacts", self.contacts.len(), 20);
         let mut ids = HashSet::new();
         for (i, contact) in self.contacts.iter().enumerate() {
-            contact.check(v, &format!("contacts[{i}].value"));
+            contact.check(v, format_args!("contacts[{i}].value"));
             if !ids.insert(contact.id) {
-                v.add(format!("contacts[{i}].contact_id"), "is used twice");
+                v.add(format_args!("contacts[{i}].contact_id"), "is used twice");
             }
         }
         for kind in [ContactKind::Email, ContactKind::Phone] {
@@ -142,9 +142,9 @@ impl Content {
         v.count("addresses", self.addresses.len(), 100);
         let mut ids = HashSet::new();
         for (i, address) in self.addresses.iter().enumerate() {
-            address.check(v, &format!("addresses[{i}]"));
+            address.check(v, format_args!("addresses[{i}]"));
             if !ids.insert(address.id) {
-                v.add(format!("addresses[{i}].address_id"), "is used twice");
+                v.add(format_args!("addresses[{i}].address_id"), "is used twice");
             }
         }
         if self.addresses.iter().filter(|a| a.primary).count() > 1 {
@@ -156,12 +156,12 @@ impl Content {
         v.count("affiliations", self.affiliations.len(), 50);
         let mut seen = HashSet::new();
         for (i, affiliation) in self.affiliations.iter().enumerate() {
-            let field = format!("affiliations[{i}]");
-            v.text(&field, affiliation, 60);
+            let field = format_args!("affiliations[{i}]");
+            v.text(field, affiliation, 60);
             if affiliation.trim().is_empty() {
-                v.add(&field, "is empty");
+                v.add(field, "is empty");
             } else if !seen.insert(affiliation) {
-                v.add(&field, "is there twice");
+                v.add(field, "is there twice");
             }
         }
     }
@@ -170,17 +170,17 @@ impl Content {
         v.count("attributes", self.attributes.len(), 100);
         let mut seen = HashSet::new();
         for (i, attribute) in self.attributes.iter().enumerate() {
-            let field = format!("attributes[{i}].name");
-            v.text(&field, &attribute.name, 60);
+            let field = format_args!("attributes[{i}].name");
+            v.text(field, &attribute.name, 60);
             if attribute.name.trim().is_empty() {
-                v.add(&field, "is empty");
+                v.add(field, "is empty");
             } else if !seen.insert(&attribute.name) {
-                v.add(&field, "is there twice");
+                v.add(field, "is there twice");
             }
             match &attribute.value {
-                AttributeValue::Text(text) => v.text(&format!("attributes[{i}].text"), text, 1000),
+                AttributeValue::Text(text) => v.text(format_args!("attributes[{i}].text"), text, 1000),
                 AttributeValue::Decimal(text) if !is_decimal(text) => {
-                    v.add(format!("attributes[{i}].decimal"), "is not a decimal number, such as 12.50");
+                    v.add(format_args!("attributes[{i}].decimal"), "is not a decimal number, such as 12.50");
                 }
                 AttributeValue::Decimal(_) | AttributeValue::Integer(_) | AttributeValue::Boolean(_) => {}
             }
@@ -211,7 +211,7 @@ impl Party {
 }
 
 impl Contact {
-    fn check(&self, v: &mut Violations, field: &str) {
+    fn check(&self, v: &mut Violations, field: impl fmt::Display + Copy) {
         match self.kind {
             ContactKind::Email => check_email(v, field, &self.value),
             ContactKind::Phone => {
@@ -237,7 +237,7 @@ impl Address {
         v.or(())
     }
 
-    fn check(&self, v: &mut Violations, path: &str) {
+    fn check(&self, v: &mut Violations, path: impl fmt::Display + Copy) {
         let texts = [
             ("label", &self.label, 60),
             ("street", &self.street, 250),
@@ -246,10 +246,10 @@ impl Address {
             ("postal_code", &self.postal_code, 20),
         ];
         for (name, text, max) in texts {
-            v.text(&format!("{path}.{name}"), text, max);
+            v.text(format_args!("{path}.{name}"), text, max);
         }
         if !self.country.is_empty() && !is_code(&self.country, 2) {
-            v.add(format!("{path}.country"), "is not two upper case letters, such as DE");
+            v.add(format_args!("{path}.country"), "is not two upper case letters, such as DE");
         }
         if [&self.street, &self.city, &self.postal_code].into_iter().all(|text| text.trim().is_empty()) {
             v.add(path, "has neither street nor city nor postal code");
@@ -275,7 +275,7 @@ pub fn enhanced_fields(content: &Content) -> Vec<String> {
     fields
 }
 
-fn check_email(v: &mut Violations, field: &str, text: &str) {
+fn check_email(v: &mut Violations, field: impl fmt::Display + Copy, text: &str) {
     v.text(field, text, 254);
     let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty()

@@ -155,6 +155,8 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
         SqlitePoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A connection to a file does not break while it waits; asking would be a trip to its thread.
+            .test_before_acquire(false)
             .max_lifetime(None)
             .idle_timeout(None)
     };

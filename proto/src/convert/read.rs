@@ -1,5 +1,7 @@
 //! From protobuf to the domain: customers and operations.
 
+use std::fmt;
+
 use prost_types::{FieldMask, Timestamp};
 use uuid::Uuid;
 
@@ -48,7 +50,7 @@ fn read_content(id: CustomerId, customer: common::Customer, v: &mut Violations) 
     let addresses = customer.addresses.into_iter().enumerate();
     let addresses = addresses
         .filter_map(|(i, address)| {
-            read_address(address, home, &format!("addresses[{i}]"), || id.part("address", i), v)
+            read_address(address, home, format_args!("addresses[{i}]"), || id.part("address", i), v)
         })
         .collect();
     let attributes = customer.attributes.into_iter().enumerate();
@@ -82,7 +84,12 @@ fn read_content(id: CustomerId, customer: common::Customer, v: &mut Violations) 
     })
 }
 
-fn part_id(text: &str, field: &str, derived: impl FnOnce() -> Uuid, v: &mut Violations) -> Option<Uuid> {
+fn part_id(
+    text: &str,
+    field: impl fmt::Display,
+    derived: impl FnOnce() -> Uuid,
+    v: &mut Violations,
+) -> Option<Uuid> {
     if text.is_empty() {
         return Some(derived());
     }
@@ -94,19 +101,19 @@ fn read_contact(id: CustomerId, i: usize, contact: common::Contact, v: &mut Viol
         common::ContactKind::Email => ContactKind::Email,
         common::ContactKind::Phone => ContactKind::Phone,
         common::ContactKind::Unspecified => {
-            v.add(format!("contacts[{i}].kind"), "is missing or not known");
+            v.add(format_args!("contacts[{i}].kind"), "is missing or not known");
             return None;
         }
     };
-    let field = format!("contacts[{i}].contact_id");
-    let id = part_id(&contact.contact_id, &field, || id.part("contact", i), v)?;
+    let field = format_args!("contacts[{i}].contact_id");
+    let id = part_id(&contact.contact_id, field, || id.part("contact", i), v)?;
     Some(Contact { id, kind, value: contact.value, primary: contact.primary })
 }
 
 fn read_address(
     address: common::Address,
     default_purpose: AddressPurpose,
-    path: &str,
+    path: impl fmt::Display,
     derived: impl FnOnce() -> Uuid,
     v: &mut Violations,
 ) -> Option<Address> {
@@ -118,11 +125,11 @@ fn read_address(
         Ok(common::AddressPurpose::Invoice) => AddressPurpose::Invoice,
         Ok(common::AddressPurpose::Other) => AddressPurpose::Other,
         Err(_) => {
-            v.add(format!("{path}.purpose"), "is not known");
+            v.add(format_args!("{path}.purpose"), "is not known");
             return None;
         }
     };
-    let id = part_id(&address.address_id, &format!("{path}.address_id"), derived, v)?;
+    let id = part_id(&address.address_id, format_args!("{path}.address_id"), derived, v)?;
     Some(Address {
         id,
         purpose,
@@ -144,7 +151,7 @@ fn read_attribute(i: usize, attribute: common::Attribute, v: &mut Violations) ->
         Some(common::attribute::Value::Decimal(text)) => AttributeValue::Decimal(text),
         Some(common::attribute::Value::Boolean(truth)) => AttributeValue::Boolean(truth),
         None => {
-            v.add(format!("attributes[{i}].value"), "is missing");
+            v.add(format_args!("attributes[{i}].value"), "is missing");
             return None;
         }
     };
