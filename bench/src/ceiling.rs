@@ -11,37 +11,38 @@ use std::{
     time::Duration,
 };
 
+use prost::bytes::Bytes;
 use rts_emulator::Profile;
 use serde::Serialize;
 use service_kit::clock::{Clock, SystemClock};
 use tillsync_proto::pb::{
-    channel::{
-        CreateCustomerRequest, PingRequest, customer_service_client::CustomerServiceClient,
-        status_service_client::StatusServiceClient,
-    },
-    common::{Customer, Job, Schedule},
+    channel::CreateCustomerRequest,
+    common::{Job, Schedule},
     hq::{ListSchedulesRequest, UpdateScheduleRequest},
 };
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
-use tonic::{Status, transport::Channel};
+use tonic::{client::Grpc, transport::Channel};
 
 use crate::{
     cli::CeilingArgs,
-    customers::{customer, guid, rng_of, unique_email},
+    customers::{customer, guid, rng_of},
     embedded::{DURABILITY, Embedded},
     error::Error,
     generator::Generator,
     machine,
+    raw::{Template, call},
     result::Mode,
     say,
     services::{Fleet, LOOK_PAUSE, Store, at_hq, connect},
 };
 
-/// Customers that are drawn beforehand; each create takes one of them with a GUID and an e-mail of its own.
+/// Customers that are drawn beforehand; each create sends one of them with a GUID and an e-mail of its own.
 const TEMPLATES: u64 = 256;
+const PING: &str = "/tillsync.channel.v1.StatusService/Ping";
+const CREATE: &str = "/tillsync.channel.v1.CustomerService/CreateCustomer";
 /// How long a channel waits for headquarters; no create asks it.
 const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -237,7 +238,7 @@ struct Callers {
     connections: Vec<Channel>,
     callers: usize,
     seed: u64,
-    templates: Vec<Customer>,
+    templates: Vec<Template>,
     /// Numbers each create, so that its GUID is its own.
     next: AtomicU64,
     failed: AtomicU64,
@@ -259,14 +260,17 @@ impl Callers {
         let template = |number| {
             let mut rng = rng_of(args.seed, 0, number);
             let id = guid(0, &mut rng);
-            customer(id, &mut rng)
+            let customer = Some(customer(id, &mut rng));
+            let request =
+                CreateCustomerRequest { customer, customer_id: id.to_string(), validate_only: false };
+            Template::new(&request, id)
         };
         Ok(Self {
             clock: Arc::clone(clock),
             connections,
             callers: args.callers.into(),
             seed: args.seed,
-            templates: (0..TEMPLATES).map(template).collect(),
+            templates: (0..TEMPLATES).filter_map(template).collect(),
             next: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         })
@@ -286,13 +290,12 @@ impl Callers {
 
     async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> u64 {
         let connection = self.connections[number % self.connections.len()].clone();
-        let mut status = StatusServiceClient::new(connection.clone());
-        let mut tills = CustomerServiceClient::new(connection);
+        let mut client = Grpc::new(connection);
         let mut answered = 0;
         while self.clock.now() < end {
-            let answer: Result<(), Status> = match kind {
-                Kind::Ping => status.ping(PingRequest {}).await.map(drop),
-                Kind::Create => tills.create_customer(self.create()).await.map(drop),
+            let answer = match kind {
+                Kind::Ping => call(&mut client, PING, Bytes::new()).await,
+                Kind::Create => call(&mut client, CREATE, self.create()).await,
             };
             match answer {
                 Ok(()) => answered += 1,
@@ -304,12 +307,10 @@ impl Callers {
         answered
     }
 
-    fn create(&self) -> CreateCustomerRequest {
+    fn create(&self) -> Bytes {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = guid(self.clock.wall_micros(), &mut rng_of(self.seed, 1, number));
-        let mut customer = self.templates[(number % TEMPLATES) as usize].clone();
-        customer.contacts[0].value = unique_email(id);
-        CreateCustomerRequest { customer: Some(customer), customer_id: id.to_string(), validate_only: false }
+        self.templates[(number % TEMPLATES) as usize].with(id)
     }
 }
 

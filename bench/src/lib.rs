@@ -7,6 +7,7 @@
 //! | [`customers`] | synthetic customers |
 //! | [`embedded`], [`services`] | the services under test, started here or up already |
 //! | [`run`] | one mode at one rate |
+//! | [`raw`] | calls that cost the generator little, for the ceiling |
 //! | [`compare`], [`ceiling`] | the two jobs |
 //! | [`acknowledged`], [`ledger`] | nobody lost, nobody doubled |
 //! | [`result`] | what was measured, as plain data |
@@ -25,6 +26,7 @@ pub mod ledger;
 pub mod machine;
 pub mod pacer;
 pub mod progress;
+pub mod raw;
 pub mod report;
 pub mod result;
 pub mod run;

@@ -7,7 +7,7 @@ mod exchange;
 mod headquarters;
 mod nonsense;
 mod restart;
-mod shop;
+pub(crate) mod shop;
 mod store;
 mod unreachable;
 mod watch;

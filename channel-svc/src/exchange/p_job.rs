@@ -1,7 +1,7 @@
 //! P-job: brings the channel's operations to headquarters, page by page. Each is answered on its own, and only
 //! what has been answered is cleared (rule X4).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tillsync_proto::{
@@ -11,6 +11,7 @@ use tillsync_proto::{
         hq::{OperationResult, UploadOperationsResponse},
     },
 };
+use tokio::time::timeout;
 
 use super::{Exchange, JobError};
 use crate::{
@@ -22,10 +23,14 @@ use crate::{
 const PAGE_OPERATIONS: usize = 1_000;
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
+/// How long a run waits for the tables to hold what is logged; then it brings what they do hold.
+const TABLES: Duration = Duration::from_secs(5);
+
 impl<S: Store> Exchange<S> {
     /// Brings what was logged and applied before the run began.
     pub(super) async fn upload(&self) -> Result<u64, JobError> {
         // What has been brought is in the tables, so that an account number in the answer finds its customer.
+        let _ = timeout(TABLES, self.tail.applied()).await;
         let goal = self.store.table_progress().await?.applied_through;
         let mut moved = 0;
         loop {

@@ -19,6 +19,8 @@ pub(crate) struct Tail {
     grown: Notify,
     /// Something was removed.
     shrunk: Notify,
+    /// Somebody waits for the tables.
+    wanted: Notify,
 }
 
 #[derive(Default)]
@@ -34,7 +36,8 @@ struct State {
 impl Tail {
     /// An empty tail of at most `bound` entries.
     pub fn new(bound: usize) -> Self {
-        Self { bound, state: RwLock::default(), grown: Notify::new(), shrunk: Notify::new() }
+        let (grown, shrunk, wanted) = (Notify::new(), Notify::new(), Notify::new());
+        Self { bound, state: RwLock::default(), grown, shrunk, wanted }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -81,7 +84,7 @@ impl Tail {
             }
         }
         drop(state);
-        self.shrunk.notify_one();
+        self.shrunk.notify_waiters();
     }
 
     /// The oldest entries, at most `max`.
@@ -123,8 +126,29 @@ impl Tail {
 
     /// Waits until there is room for one more batch.
     pub async fn room(&self) {
-        while self.len() >= self.bound {
-            self.shrunk.notified().await;
+        self.shrunk_until(|state| state.queue.len() < self.bound).await;
+    }
+
+    /// Asks for the tables to hold what is in the tail now, and waits until they do.
+    pub async fn applied(&self) {
+        let Some(newest) = self.read().queue.back().map(|(seq, _)| *seq) else { return };
+        self.wanted.notify_one();
+        self.shrunk_until(|state| state.queue.front().is_none_or(|(seq, _)| *seq > newest)).await;
+    }
+
+    /// Waits until somebody waits for the tables, unless somebody has begun to since the last time.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    async fn shrunk_until(&self, enough: impl Fn(&State) -> bool) {
+        loop {
+            // Made before the look: what is removed after it is not missed.
+            let shrunk = self.shrunk.notified();
+            if enough(&self.read()) {
+                return;
+            }
+            shrunk.await;
         }
     }
 
@@ -140,5 +164,44 @@ pub(crate) fn together(tables: Option<Row>, tail: Option<&Entry>) -> Option<Row>
         (tables, None) => tables,
         (None, Some(tail)) => Some(tail.row.clone()),
         (Some(tables), Some(tail)) => Some(tables.merged(&tail.row).unwrap_or(tables)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future as _, pin::pin, task::Poll};
+
+    use tillsync_proto::{Customer, Micros, convert};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::tests::shop::person;
+
+    fn entry(id: u128) -> Arc<Entry> {
+        let id = CustomerId(Uuid::from_u128(id));
+        let content = convert::content(id, person("tail")).unwrap();
+        let customer =
+            Customer { id, account_number: None, content, loyalty_cards: Vec::new(), created_at: Micros(0) };
+        Arc::new(Entry::new(Row { customer, stamp: None, origin: None }))
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_tables_is_heard_and_waits_for_what_was_there() {
+        let tail = Tail::new(3);
+        tail.applied().await;
+        tail.push([(1, entry(1)), (2, entry(2))]);
+        let (mut applied, mut room) = (pin!(tail.applied()), pin!(tail.room()));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert_eq!(room.as_mut().poll(&mut cx), Poll::Ready(()));
+        assert_eq!(applied.as_mut().poll(&mut cx), Poll::Pending);
+        tail.wanted().await;
+        tail.push([(3, entry(3))]);
+        let mut room = pin!(tail.room());
+        assert_eq!(room.as_mut().poll(&mut cx), Poll::Pending, "the tail is full");
+        tail.remove_through(1);
+        assert_eq!(room.as_mut().poll(&mut cx), Poll::Ready(()));
+        assert_eq!(applied.as_mut().poll(&mut cx), Poll::Pending);
+        tail.remove_through(2);
+        assert_eq!(applied.as_mut().poll(&mut cx), Poll::Ready(()), "what came later is not waited for");
     }
 }
