@@ -17,7 +17,7 @@ use crate::{
     board::HEADQUARTERS,
     error::{Error, Result},
     hq::Headquarters,
-    store::{ArrivalCounts, ChannelRow, Head, Session, SetAside, Store},
+    store::{ArrivalCounts, ChannelRow, Head, Session, SetAside, Store, Switched},
 };
 
 /// Longest wait for a run.
@@ -58,10 +58,13 @@ impl<S: Store> Headquarters<S> {
         Ok(self.store.flags().await?)
     }
 
-    /// Switches a flag, and gives the version of the set.
+    /// Switches a flag, and gives the version of the set; refused while others are in the way (rule F1).
     pub async fn set_flag(&self, feature: Feature, enabled: bool) -> Result<u64> {
         let set = || self.store.set_flag(feature, enabled);
-        Ok(transaction("switch a flag", &self.ids, set).await?)
+        match transaction("switch a flag", &self.ids, set).await? {
+            Switched::Done(version) => Ok(version),
+            Switched::InTheWay(others) => Err(Error::FlagsInTheWay { feature, enabled, others }),
+        }
     }
 
     /// Replaces a schedule; those who follow it learn of it at once (rule X8).

@@ -1,7 +1,7 @@
 //! Why a use case refuses. `status.rs` says how each goes out.
 
 use service_kit::group::GroupError;
-use tillsync_proto::{ChannelId, CustomerId, Violations};
+use tillsync_proto::{ChannelId, CustomerId, Feature, Violations};
 
 use crate::store::StoreError;
 
@@ -35,6 +35,16 @@ pub enum Error {
     /// The card belongs to someone else.
     #[error("the loyalty card belongs to another customer")]
     CardTaken,
+    /// Flags that this one needs are off, or flags that need it are on (rule F1).
+    #[error("{feature} cannot be switched {}: {}", if *.enabled { "on; off are" } else { "off; on and in need of it are" }, join(.others))]
+    FlagsInTheWay {
+        /// The flag.
+        feature: Feature,
+        /// On or off.
+        enabled: bool,
+        /// The others; not empty.
+        others: Vec<Feature>,
+    },
     /// A number sequence is at its end (rule X6).
     #[error("the number sequence has no numbers left")]
     NumbersExhausted,
@@ -59,6 +69,11 @@ pub enum Error {
     /// A task of ours ended before its work did.
     #[error("the service failed")]
     Broken,
+}
+
+/// Flags by name.
+pub(crate) fn join(features: &[Feature]) -> String {
+    features.iter().map(Feature::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The result of a use case.

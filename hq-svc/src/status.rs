@@ -7,7 +7,7 @@ use tillsync_proto::{Reason, Violations, reason_name};
 use tonic::{Code, Status};
 use tracing::error;
 
-use crate::error::Error;
+use crate::error::{Error, join};
 
 /// When to come back after a refusal for load.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(250);
@@ -36,6 +36,13 @@ impl From<Error> for Status {
                 .with("customer", id.to_string())
                 .retry_after(OVERLOADED_RETRY)
                 .into_status(Code::ResourceExhausted),
+            Error::FlagsInTheWay { enabled, others, .. } => problem(Reason::FlagsInTheWay)
+                .with("missing", format!("{} {}", join(&others), if enabled { "on" } else { "off" }))
+                .with(
+                    "lifted_by",
+                    format!("switching {} {}", join(&others), if enabled { "on" } else { "off" }),
+                )
+                .into_status(Code::FailedPrecondition),
             Error::CardTaken => problem(Reason::CardTaken).into_status(Code::AlreadyExists),
             Error::NumbersExhausted => problem(Reason::NumbersExhausted)
                 .with("missing", "a number")

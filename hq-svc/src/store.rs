@@ -24,7 +24,8 @@ pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use types::{
     Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Fate, Head, Hit, Issued, NewCustomer,
-    Payload, Plan, Record, RunRequests, Session, SetAside, Settled, Stored, StoredPayload, Verdict, Write,
+    Payload, Plan, Record, RunRequests, Session, SetAside, Settled, Stored, StoredPayload, Switched, Verdict,
+    Write,
 };
 
 /// Most channels that headquarters knows (rule Z3). A further one is refused.
@@ -170,7 +171,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn flags(&self) -> impl Future<Output = Result<(Features, u64)>> + Send;
 
     /// Switches a flag and gives the version of the set, which changes if the set does.
-    fn set_flag(&self, feature: Feature, enabled: bool) -> impl Future<Output = Result<u64>> + Send;
+    fn set_flag(&self, feature: Feature, enabled: bool) -> impl Future<Output = Result<Switched>> + Send;
 
     /// One schedule for each job.
     fn schedules(&self) -> impl Future<Output = Result<Vec<Schedule>>> + Send;

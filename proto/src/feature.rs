@@ -1,4 +1,4 @@
-//! Feature flags (rule E2).
+//! Feature flags (rules E0 to E4, F1).
 
 use std::fmt;
 
@@ -7,18 +7,39 @@ use crate::pb;
 /// A feature flag, made at headquarters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feature {
+    /// Performance improvements for customer orders and transactions: a prerequisite and nothing else.
+    E0,
+    /// A new address is saved without a call to headquarters.
+    E1,
     /// An async create keeps title, affiliations, secondary contacts and attributes.
     E2,
+    /// Edits of customers and addresses are logged as operations instead of calls to headquarters.
+    E3,
+    /// The list of synchronization statuses at headquarters.
+    E4,
 }
 
 impl Feature {
     /// All of them, in order.
-    pub const ALL: [Self; 1] = [Self::E2];
+    pub const ALL: [Self; 5] = [Self::E0, Self::E1, Self::E2, Self::E3, Self::E4];
+
+    /// The flags that must be on before this one can be switched on (rule F1).
+    #[must_use]
+    pub fn needs(self) -> &'static [Self] {
+        match self {
+            Self::E3 => &[Self::E0, Self::E1, Self::E2],
+            Self::E0 | Self::E1 | Self::E2 | Self::E4 => &[],
+        }
+    }
 
     /// Its bit in stored sets.
     fn bit(self) -> i64 {
         match self {
+            Self::E0 => 1,
+            Self::E1 => 1 << 1,
             Self::E2 => 1 << 2,
+            Self::E3 => 1 << 3,
+            Self::E4 => 1 << 4,
         }
     }
 }
@@ -40,7 +61,11 @@ impl TryFrom<pb::common::Feature> for Feature {
     fn try_from(feature: pb::common::Feature) -> Result<Self, UnknownFeature> {
         match feature {
             pb::common::Feature::Unspecified => Err(UnknownFeature),
+            pb::common::Feature::OrderPerformance => Ok(Self::E0),
+            pb::common::Feature::AsyncAddresses => Ok(Self::E1),
             pb::common::Feature::EnhancedAsyncCreate => Ok(Self::E2),
+            pb::common::Feature::AsyncEdit => Ok(Self::E3),
+            pb::common::Feature::OperationsAudit => Ok(Self::E4),
         }
     }
 }
@@ -48,7 +73,11 @@ impl TryFrom<pb::common::Feature> for Feature {
 impl From<Feature> for pb::common::Feature {
     fn from(feature: Feature) -> Self {
         match feature {
+            Feature::E0 => Self::OrderPerformance,
+            Feature::E1 => Self::AsyncAddresses,
             Feature::E2 => Self::EnhancedAsyncCreate,
+            Feature::E3 => Self::AsyncEdit,
+            Feature::E4 => Self::OperationsAudit,
         }
     }
 }
@@ -73,6 +102,17 @@ impl Features {
     /// The flags that are on.
     pub fn iter(self) -> impl Iterator<Item = Feature> {
         Feature::ALL.into_iter().filter(move |feature| self.has(*feature))
+    }
+
+    /// What a switch of `feature` lacks: the flags that it needs and that are off, or, when it is switched off,
+    /// the flags that need it and are on (rule F1). Empty if it can be switched.
+    #[must_use]
+    pub fn in_the_way(self, feature: Feature, enabled: bool) -> Vec<Feature> {
+        let against = |other: &Feature| match enabled {
+            true => feature.needs().contains(other) && !self.has(*other),
+            false => other.needs().contains(&feature) && self.has(*other),
+        };
+        Feature::ALL.into_iter().filter(against).collect()
     }
 
     /// For storing; [`Features::from_bits`] reads it back.
@@ -103,5 +143,20 @@ mod tests {
         let all: Features = Feature::ALL.into_iter().collect();
         assert_eq!(Features::from_bits(all.bits() | 0x4000), all);
         assert!(!all.with(Feature::E2, false).has(Feature::E2));
+    }
+
+    #[test]
+    fn f1_a_flag_needs_others_and_keeps_them_on() {
+        let on: Features = [Feature::E0, Feature::E2].into_iter().collect();
+        assert_eq!(on.in_the_way(Feature::E3, true), [Feature::E1]);
+        assert_eq!(
+            Features::default().in_the_way(Feature::E3, true),
+            [Feature::E0, Feature::E1, Feature::E2]
+        );
+        let all = on.with(Feature::E1, true).with(Feature::E3, true);
+        assert_eq!(all.in_the_way(Feature::E1, false), [Feature::E3]);
+        assert!(
+            all.in_the_way(Feature::E3, false).is_empty() && all.in_the_way(Feature::E4, true).is_empty()
+        );
     }
 }

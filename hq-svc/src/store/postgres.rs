@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Head, Hit, Issued, Plan, Record, Result,
-    RunRequests, Session, SetAside, Settled, Store, Stored,
+    RunRequests, Session, SetAside, Settled, Store, Stored, Switched,
     batch::{HeadColumns, HeadRow},
     rows, sql,
 };
@@ -158,7 +158,7 @@ impl Store for PostgresStore {
         rows::flags(sqlx::query_as(sql::FLAGS).fetch_optional(&self.db).await?)
     }
 
-    async fn set_flag(&self, feature: Feature, enabled: bool) -> Result<u64> {
+    async fn set_flag(&self, feature: Feature, enabled: bool) -> Result<Switched> {
         settings::set_flag(&self.db, feature, enabled).await
     }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tillsync_proto::{ChannelId, Content, Customer, CustomerId, Job, Micros, Operation, Reason};
+use tillsync_proto::{ChannelId, Content, Customer, CustomerId, Feature, Job, Micros, Operation, Reason};
 use uuid::Uuid;
 
 /// What the database is and what it has given out.
@@ -282,3 +282,12 @@ pub struct Session {
 
 /// Requests to run jobs now, by job and channel; the channel of the customer sync job is empty.
 pub type RunRequests = HashMap<(Job, String), u64>;
+
+/// What became of a switch of a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Switched {
+    /// The set has this version now.
+    Done(u64),
+    /// Nothing was switched: these flags are in the way (rule F1).
+    InTheWay(Vec<Feature>),
+}

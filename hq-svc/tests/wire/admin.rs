@@ -8,6 +8,7 @@ use tillsync_proto::pb::{
 };
 use tokio::time::timeout;
 use tonic::{Code, Streaming};
+use tonic_types::StatusExt as _;
 
 use crate::harness::{Database, Hq, PATIENCE, create, guid, on_both, refused, refused_call};
 
@@ -220,7 +221,18 @@ async fn profiles_and_flags_are_switched(database: Database) {
     assert_eq!((flag(true).await, flag(true).await, flag(false).await, flag(true).await), (2, 2, 3, 4));
     let flags = hq.admin.clone().list_flags(hq::ListFlagsRequest {}).await.unwrap().into_inner();
     assert_eq!(flags.version, 4);
-    assert_eq!(flags.flags, [hq::Flag { feature: 3, enabled: true }]);
+    let on: Vec<i32> = flags.flags.iter().filter(|flag| flag.enabled).map(|flag| flag.feature).collect();
+    assert_eq!((on, flags.flags.len()), (vec![Feature::EnhancedAsyncCreate.into()], 5));
+    let request = hq::UpdateFlagRequest { feature: Feature::AsyncEdit.into(), enabled: true };
+    let refused = hq.admin.clone().update_flag(request).await.unwrap_err();
+    assert_eq!(refused.message(), "E3 cannot be switched on; off are: E0, E1");
+    let details = refused.get_error_details();
+    let info = details.error_info().unwrap();
+    assert_eq!((refused.code(), info.reason.as_str()), (Code::FailedPrecondition, "FLAGS_IN_THE_WAY"));
+    assert_eq!(
+        (&*info.metadata["missing"], &*info.metadata["lifted_by"]),
+        ("E0, E1 on", "switching E0, E1 on")
+    );
     hq.stop().await;
 }
 
@@ -237,7 +249,7 @@ async fn z1_bad_settings_are_refused(database: Database) {
         let call = admin().update_profile(request).await;
         assert_eq!(refused_call(call, Code::InvalidArgument, "INVALID_FIELD"), [field]);
     }
-    for feature in [0, 4, 99] {
+    for feature in [0, 1, 99] {
         let call = admin().update_flag(hq::UpdateFlagRequest { feature, enabled: true }).await;
         assert_eq!(refused_call(call, Code::InvalidArgument, "INVALID_FIELD"), ["feature"]);
     }

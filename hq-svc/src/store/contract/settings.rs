@@ -5,12 +5,13 @@ use std::time::Duration;
 use tillsync_proto::{Feature, FunctionalityProfile, Job, Micros, Schedule};
 
 use super::{TestStore, channel, on_both};
-use crate::store::{MAX_CHANNELS, MAX_SESSIONS, Session};
+use crate::store::{MAX_CHANNELS, MAX_SESSIONS, Session, Switched};
 
 on_both!(
     z3_channels_are_bounded,
     f2_a_profile_has_a_version_that_changes_with_it,
     f2_flags_have_a_version_that_changes_with_them,
+    f1_a_flag_waits_for_those_it_needs,
     x8_schedules_are_there_from_the_start_and_can_be_changed,
     requests_to_run_are_counted_for_each_channel,
     x9_sessions_are_bounded_and_newest_first,
@@ -52,10 +53,21 @@ async fn f2_a_profile_has_a_version_that_changes_with_it(store: impl TestStore) 
 async fn f2_flags_have_a_version_that_changes_with_them(store: impl TestStore) {
     let (flags, version) = store.flags().await.unwrap();
     assert!(!flags.has(Feature::E2) && version == 1);
-    assert_eq!(store.set_flag(Feature::E2, true).await.unwrap(), 2);
-    assert_eq!(store.set_flag(Feature::E2, true).await.unwrap(), 2);
+    assert_eq!(store.set_flag(Feature::E2, true).await.unwrap(), Switched::Done(2));
+    assert_eq!(store.set_flag(Feature::E2, true).await.unwrap(), Switched::Done(2));
     let (flags, version) = store.flags().await.unwrap();
     assert!(flags.has(Feature::E2) && version == 2);
+}
+
+async fn f1_a_flag_waits_for_those_it_needs(store: impl TestStore) {
+    let refused = store.set_flag(Feature::E3, true).await.unwrap();
+    assert_eq!(refused, Switched::InTheWay(vec![Feature::E0, Feature::E1, Feature::E2]));
+    for (n, feature) in (2..).zip([Feature::E0, Feature::E1, Feature::E2, Feature::E3]) {
+        assert_eq!(store.set_flag(feature, true).await.unwrap(), Switched::Done(n));
+    }
+    let refused = store.set_flag(Feature::E1, false).await.unwrap();
+    assert_eq!(refused, Switched::InTheWay(vec![Feature::E3]));
+    assert_eq!(store.flags().await.unwrap().1, 5, "a refusal changes nothing");
 }
 
 async fn x8_schedules_are_there_from_the_start_and_can_be_changed(store: impl TestStore) {

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgPool};
 use tillsync_proto::{ChannelId, Feature, FunctionalityProfile, Job, Micros, Schedule};
 use uuid::Uuid;
 
-use crate::store::{ChannelRow, MAX_CHANNELS, MAX_SESSIONS, Result, Session, rows, sql};
+use crate::store::{ChannelRow, MAX_CHANNELS, MAX_SESSIONS, Result, Session, Switched, rows, sql};
 
 const LOCK_PROFILE: &str = "select profile, profile_version from channels where id = $1 for update";
 const LOCK_FLAGS: &str = "select bits, version from flags where id = 1 for update";
@@ -92,16 +92,20 @@ pub(super) async fn set_profile(
     Ok(version + 1)
 }
 
-pub(super) async fn set_flag(db: &PgPool, feature: Feature, enabled: bool) -> Result<u64> {
+pub(super) async fn set_flag(db: &PgPool, feature: Feature, enabled: bool) -> Result<Switched> {
     let mut tx = db.begin().await?;
     let (before, version) = rows::flags(sqlx::query_as(LOCK_FLAGS).fetch_optional(&mut *tx).await?)?;
     let after = before.with(feature, enabled);
     if before == after {
-        return Ok(version);
+        return Ok(Switched::Done(version));
+    }
+    let in_the_way = before.in_the_way(feature, enabled);
+    if !in_the_way.is_empty() {
+        return Ok(Switched::InTheWay(in_the_way));
     }
     sqlx::query(sql::SET_FLAGS).bind(after.bits()).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(version + 1)
+    Ok(Switched::Done(version + 1))
 }
 
 pub(super) async fn set_schedule(db: &PgPool, schedule: Schedule) -> Result<()> {

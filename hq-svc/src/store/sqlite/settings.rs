@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use tillsync_proto::{ChannelId, Feature, FunctionalityProfile, Job, Micros, Schedule};
 use uuid::Uuid;
 
-use crate::store::{ChannelRow, MAX_CHANNELS, MAX_SESSIONS, Result, Session, rows, sql};
+use crate::store::{ChannelRow, MAX_CHANNELS, MAX_SESSIONS, Result, Session, Switched, rows, sql};
 
 const REQUEST_RUNS: &str = "insert into run_requests (job, channel_id, request) \
      select $1, value, 1 from json_each($2) where true \
@@ -91,16 +91,20 @@ pub(super) async fn set_profile(
     Ok(version + 1)
 }
 
-pub(super) async fn set_flag(db: &Sqlite, feature: Feature, enabled: bool) -> Result<u64> {
+pub(super) async fn set_flag(db: &Sqlite, feature: Feature, enabled: bool) -> Result<Switched> {
     let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
     let (before, version) = rows::flags(sqlx::query_as(sql::FLAGS).fetch_optional(&mut *tx).await?)?;
     let after = before.with(feature, enabled);
     if before == after {
-        return Ok(version);
+        return Ok(Switched::Done(version));
+    }
+    let in_the_way = before.in_the_way(feature, enabled);
+    if !in_the_way.is_empty() {
+        return Ok(Switched::InTheWay(in_the_way));
     }
     sqlx::query(sql::SET_FLAGS).bind(after.bits()).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(version + 1)
+    Ok(Switched::Done(version + 1))
 }
 
 pub(super) async fn set_schedule(db: &Sqlite, schedule: Schedule) -> Result<()> {
