@@ -170,6 +170,7 @@ impl Fleet {
             create_customer_async: mode == Mode::Async,
             async_fallback: mode == Mode::SyncFallback,
             rts_timeout: prost_types::Duration::try_from(rts_timeout).ok(),
+            ..FunctionalityProfile::default()
         };
         self.set_profiles(&vec![profile; self.stores.len()]).await
     }

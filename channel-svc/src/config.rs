@@ -3,6 +3,8 @@
 use service_kit::database::DatabaseUrl;
 use tillsync_proto::ChannelId;
 
+use crate::terminal::TerminalConfig;
+
 /// What a channel is told; [`crate::open`] makes a channel of it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -18,6 +20,8 @@ pub struct Config {
     /// Most acknowledged creates that wait for the tables, in memory (about 2 KiB each). While there are so many,
     /// creates wait up to two seconds and are then refused (rule Z3).
     pub max_tail: usize,
+    /// What makes a terminal of it; a store has none.
+    pub terminal: Option<TerminalConfig>,
     /// How many of the newest log entries are kept, beyond those that are still needed.
     pub retained: u64,
 }
@@ -36,6 +40,14 @@ impl Config {
         hq: impl Into<String>,
     ) -> Self {
         let (rts, hq) = (rts.into(), hq.into());
-        Self { channel_id, database, rts, hq, max_tail: Self::MAX_TAIL, retained: Self::RETAINED }
+        let (max_tail, retained) = (Self::MAX_TAIL, Self::RETAINED);
+        Self { channel_id, database, rts, hq, terminal: None, max_tail, retained }
+    }
+
+    /// A terminal with the default bounds.
+    #[must_use]
+    pub fn terminal(terminal_id: ChannelId, database: DatabaseUrl, terminal: TerminalConfig) -> Self {
+        let (rts, hq) = (terminal.store.clone(), terminal.store.clone());
+        Self { terminal: Some(terminal), ..Self::new(terminal_id, database, rts, hq) }
     }
 }

@@ -70,13 +70,16 @@ impl<S: Store> Customers<S> {
         let id = create.id.unwrap_or_else(|| CustomerId(self.ids.mint()));
         let content = convert::content(id, customer).map_err(|violations| violations.under("customer"))?;
         let (wire, fingerprint) = content.to_wire();
+        if self.offline && self.current.profile().filter_shared_customer_data {
+            return Err(Error::SharedDataFiltered);
+        }
         let created_at = Micros(self.clock.wall_micros());
         let draft = Draft { id, check: create.id.is_some(), content, wire, fingerprint, created_at };
-        let profile = self.current.profile();
+        let to_log = self.offline || self.current.profile().create_customer_async;
         if create.validate_only {
-            return Box::pin(self.preview(draft, profile.create_customer_async)).await;
+            return Box::pin(self.preview(draft, to_log)).await;
         }
-        if profile.create_customer_async {
+        if to_log {
             return self.create_async(draft, CreatePath::Async, None).await;
         }
         // Boxed: the future of the async path is made for every create, and stays small.

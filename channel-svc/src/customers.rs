@@ -81,6 +81,8 @@ pub(crate) struct Parts<S> {
     pub ids: Ids,
     /// What is counted.
     pub metrics: Metrics,
+    /// A terminal: creates are async, whatever the profile says (rule M4).
+    pub offline: bool,
     /// Ends the watches.
     pub shutdown: CancellationToken,
 }

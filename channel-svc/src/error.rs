@@ -44,6 +44,15 @@ pub(crate) enum Error {
     /// The customer changed since the caller read it.
     #[error("customer {0} changed since the etag was read")]
     EtagMismatch(CustomerId),
+    /// Headquarters' feed, which a terminal asked its store for, is not to be had.
+    #[error("headquarters' changes are not to be had at present")]
+    NoFeed,
+    /// The terminal is offline, and this needs its store (rule L5).
+    #[error("this terminal is offline, and what was asked needs its store")]
+    Offline,
+    /// The terminal is offline, and its store keeps shared customer data off it (rule O3).
+    #[error("no customer can be created offline: shared customer data tables are filtered")]
+    SharedDataFiltered,
     /// Headquarters refused: the answer is passed on as it is (rule M4).
     #[error("headquarters refused")]
     Refused(#[from] Refusal),

@@ -1,7 +1,11 @@
 //! Wire in, wire out, no decisions.
 
 mod customers;
+mod exchange;
 mod status;
+mod terminal;
+
+use std::sync::Arc;
 
 use service_kit::deadline::Deadline;
 use tillsync_proto::{
@@ -11,22 +15,42 @@ use tillsync_proto::{
         channel::{
             customer_service_server::CustomerServiceServer, status_service_server::StatusServiceServer,
         },
+        hq::data_exchange_service_server::DataExchangeServiceServer,
     },
 };
 use tonic::{Request, service::Routes};
 
-use crate::{customers::Customers, error::Error, exchange::Exchange, store::Store};
+use crate::{customers::Customers, error::Error, exchange::Exchange, store::Store, terminal::Link};
 
 /// Full names of the services, for health.
-pub(crate) const NAMES: &[&str] =
+pub(crate) const NAMES: &[&str] = &[
+    "tillsync.channel.v1.CustomerService",
+    "tillsync.channel.v1.StatusService",
+    "tillsync.hq.v1.DataExchangeService",
+];
+/// The same of a terminal.
+pub(crate) const TERMINAL_NAMES: &[&str] =
     &["tillsync.channel.v1.CustomerService", "tillsync.channel.v1.StatusService"];
 
 /// Descriptors of everything, for reflection.
 pub(crate) const REFLECTED: &[u8] = DESCRIPTORS;
 
 /// The services over their use cases.
-pub(crate) fn routes<S: Store>(customers: Customers<S>, exchange: std::sync::Arc<Exchange<S>>) -> Routes {
+pub(crate) fn routes<S: Store>(customers: Customers<S>, exchange: Arc<Exchange<S>>) -> Routes {
+    let for_terminals = exchange::Service { customers: customers.clone(), exchange: Arc::clone(&exchange) };
     Routes::new(CustomerServiceServer::new(customers::Service(customers)))
+        .add_service(StatusServiceServer::new(status::Service(exchange)))
+        .add_service(DataExchangeServiceServer::new(for_terminals))
+}
+
+/// The services of a terminal.
+pub(crate) fn terminal_routes<S: Store>(
+    customers: Customers<S>,
+    exchange: Arc<Exchange<S>>,
+    link: Arc<Link>,
+) -> Routes {
+    let service = terminal::Service { own: customers::Service(customers), link };
+    Routes::new(CustomerServiceServer::new(service))
         .add_service(StatusServiceServer::new(status::Service(exchange)))
 }
 

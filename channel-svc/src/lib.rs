@@ -12,6 +12,7 @@
 //! | `log` | where every create is written first; the tail of what is not indexed yet |
 //! | `follower` | makes the tables of the log |
 //! | `exchange` | P-job, 1010, 1070, 1110: what they do and when |
+//! | `terminal`, `terminals` | a till's own service, online and offline; what a store takes from them |
 //! | `rts` | the client of headquarters' real-time service |
 //! | `store` | the log and the tables on SQLite and on PostgreSQL |
 //! | `error`, `status` | why something was refused, and what that is in gRPC |
@@ -33,12 +34,15 @@ mod report;
 mod rts;
 mod status;
 mod store;
+mod terminal;
+mod terminals;
 mod watch;
 mod watchers;
 
 pub use config::Config;
 pub use open::{Channel, OpenError, open, serve};
 pub use service_kit::serve::ServeError;
+pub use terminal::TerminalConfig;
 
 #[cfg(test)]
 mod tests;

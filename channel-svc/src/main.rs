@@ -1,9 +1,9 @@
 //! A store's service. `channel-svc --help` is the manual.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use channel_svc::{Config, OpenError, ServeError, open, serve};
-use clap::Parser;
+use channel_svc::{Config, OpenError, ServeError, TerminalConfig, open, serve};
+use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use service_kit::{
     clock::{Clock, Ids, SystemClock},
@@ -19,8 +19,47 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A store: creates customers sync (one call to headquarters) or async (its own log), and exchanges them.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    terminal: Option<Command>,
+    #[command(flatten)]
+    store: StoreOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A till's own service: passes calls on to its store, and while the store does not answer creates customers in a
+    /// database of its own, which go up to the store afterwards.
+    Terminal(TerminalOptions),
+}
+
+#[derive(Debug, Args)]
+struct TerminalOptions {
+    /// Name of the terminal: 1 to 60 letters, digits, dots, hyphens and underscores.
+    #[arg(long, env = "TERMINAL_ID", default_value = "till-1")]
+    terminal_id: ChannelId,
+    /// The store.
+    #[arg(long, env = "TERMINAL_STORE", default_value = "http://127.0.0.1:7100")]
+    store: String,
+    /// Seconds that a call to the store may take before the terminal goes offline, 0.1 to 3600.
+    #[arg(long, env = "TERMINAL_TIMEOUT", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+    /// Seconds that it stays offline at least before it asks the store again, 0.1 to 3600.
+    #[arg(long, env = "TERMINAL_RECONNECT", default_value = "10", value_parser = seconds)]
+    reconnect: Duration,
+    /// Where to listen. Port 0 takes a free one; the log says which.
+    #[arg(long, env = "TERMINAL_LISTEN", default_value = "127.0.0.1:7110")]
+    listen: SocketAddr,
+    /// sqlite:PATH (the log is kept beside it, in PATH with .log.db).
+    #[arg(long, env = "TERMINAL_DATABASE_URL", default_value = "sqlite:till.db")]
+    database_url: DatabaseUrl,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+#[derive(Debug, Args)]
+struct StoreOptions {
     /// Name of the channel: 1 to 60 letters, digits, dots, hyphens and underscores.
     #[arg(long, env = "CHANNEL_ID", default_value = "store-1")]
     channel_id: ChannelId,
@@ -36,6 +75,12 @@ struct Options {
     /// Headquarters' data exchange.
     #[arg(long, env = "CHANNEL_HQ", default_value = "http://127.0.0.1:7200")]
     hq: String,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+#[derive(Debug, Args)]
+struct CommonOptions {
     /// Listen beyond loopback although nobody checks who calls.
     #[arg(long, env = "CHANNEL_INSECURE")]
     insecure: bool,
@@ -73,16 +118,33 @@ async fn run() -> Result<(), MainError> {
         // Help and version are no errors.
         Err(asked) => return asked.print().map_err(MainError::Print),
     };
-    init_logs(options.log);
-    let config = Config::new(options.channel_id.clone(), options.database_url, options.rts, options.hq);
+    let (config, address, common) = match options.terminal {
+        None => {
+            let StoreOptions { channel_id, listen, database_url, rts, hq, common } = options.store;
+            (Config::new(channel_id, database_url, rts, hq), listen, common)
+        }
+        Some(Command::Terminal(options)) => {
+            let TerminalOptions { terminal_id, store, timeout, reconnect, listen, database_url, common } =
+                options;
+            let terminal = TerminalConfig { store, timeout, reconnect };
+            (Config::terminal(terminal_id, database_url, terminal), listen, common)
+        }
+    };
+    init_logs(common.log);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let channel = open(&config, Arc::clone(&clock), Ids::from_os(clock)).await?;
-    let listener = listen(options.listen, options.insecure).await?;
+    let listener = listen(address, common.insecure).await?;
     let shutdown = shutdown_on_signal()?;
     let address = listener.local_addr()?;
-    info!(channel = %options.channel_id, %address, database = ?config.database, "serving");
+    info!(channel = %config.channel_id, %address, database = ?config.database, "serving");
     serve(listener, shutdown, channel).await?;
     Ok(())
+}
+
+/// Reads a time in seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let read = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    read.map(Duration::from_secs_f64).ok_or_else(|| "is not between 0.1 and 3600".to_owned())
 }
 
 /// What is wrong, without the manual that follows it.

@@ -26,7 +26,8 @@ use crate::{
     log::{Appender, Tail},
     metrics::Metrics,
     rts::{Rts, endpoint},
-    store::{PostgresStore, Settings, SqliteStore, Store, StoreError},
+    store::{PostgresStore, Setting, Settings, SqliteStore, Store, StoreError},
+    terminal::Link,
     watchers::Watchers,
 };
 
@@ -77,6 +78,8 @@ struct Deps<S> {
     settings: Settings,
     /// The newest entry of the log.
     newest: u64,
+    /// Whether everything in it has been uploaded.
+    level: bool,
     rts: Endpoint,
     hq: Endpoint,
     clock: Arc<dyn Clock>,
@@ -131,12 +134,20 @@ impl<S: Store> Deps<S> {
         let address = |what, text: &str| endpoint(text).map_err(|source| OpenError::Address { what, source });
         let (rts, hq) = (address("--rts", &config.rts)?, address("--hq", &config.hq)?);
         let newest = catch_up(&store).await?;
-        let settings = store.settings().await?;
-        Ok(Self { config: config.clone(), store, settings, newest, rts, hq, clock, ids })
+        let log = store.log_progress().await?;
+        let level = log.uploaded_through >= log.newest_operation;
+        let mut settings = store.settings().await?;
+        if settings.identity.is_none() {
+            let identity = ids.mint();
+            store.save_setting(Setting::Identity(identity)).await?;
+            settings.identity = Some(identity);
+        }
+        Ok(Self { config: config.clone(), store, settings, newest, level, rts, hq, clock, ids })
     }
 
     async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
         let store = self.store.clone();
+        let link = self.link();
         let running = self.wire(&shutdown);
         let Running { customers, exchange, appender, follower, housekeeper, clock } = running;
         let stop = CancellationToken::new();
@@ -148,8 +159,14 @@ impl<S: Store> Deps<S> {
         let mut commits = JoinSet::new();
         commits.spawn(appender.run());
 
-        let routes = grpc::routes(customers, exchange);
-        let server = Server { routes, names: grpc::NAMES, descriptors: grpc::REFLECTED, clock };
+        let (routes, names) = match link {
+            None => (grpc::routes(customers, exchange), grpc::NAMES),
+            Some(link) => {
+                tasks.spawn(Arc::clone(&link).run(store.clone(), stop.clone()));
+                (grpc::terminal_routes(customers, exchange, link), grpc::TERMINAL_NAMES)
+            }
+        };
+        let server = Server { routes, names, descriptors: grpc::REFLECTED, clock };
         let served = server.serve(listener, shutdown).await;
         // The appender ends when the last caller is gone.
         if timeout(LAST_COMMITS, commits.join_next()).await.is_err() {
@@ -161,9 +178,15 @@ impl<S: Store> Deps<S> {
         served
     }
 
+    /// The link of a terminal to its store.
+    fn link(&self) -> Option<Arc<Link>> {
+        let terminal = self.config.terminal.as_ref()?;
+        Some(Link::new(self.hq.connect_lazy(), terminal, self.level))
+    }
+
     /// Puts the parts together.
     fn wire(self, shutdown: &CancellationToken) -> Running<S> {
-        let Self { config, store, settings, newest, rts, hq, clock, ids } = self;
+        let Self { config, store, settings, newest, level: _, rts, hq, clock, ids } = self;
         let metrics = Metrics::new(&config.channel_id);
         let tail = Arc::new(Tail::new(config.max_tail));
         let watchers = Arc::new(Watchers::default());
@@ -198,6 +221,7 @@ impl<S: Store> Deps<S> {
             clock: Arc::clone(&clock),
             ids,
             metrics,
+            offline: config.terminal.is_some(),
             shutdown: shutdown.clone(),
         });
         Running { customers, exchange: Arc::new(exchange), appender, follower, housekeeper, clock }

@@ -59,6 +59,18 @@ impl From<Error> for Status {
                 let problem = problem(Reason::EtagMismatch, text).with("customer", id.to_string());
                 (Code::Aborted, problem)
             }
+            Error::NoFeed => (Code::Unavailable, problem(Reason::HqUnreachable, text)),
+            Error::Offline => {
+                let problem = problem(Reason::Offline, text).with("missing", "the connection to the store");
+                (Code::FailedPrecondition, problem.with("lifted_by", "the connection to the store"))
+            }
+            Error::SharedDataFiltered => {
+                let problem =
+                    problem(Reason::SharedDataFiltered, text).with("missing", "shared customer data");
+                let lifted =
+                    "the connection to the store, or \"filter shared customer data tables\" switched off";
+                (Code::FailedPrecondition, problem.with("lifted_by", lifted))
+            }
             Error::Refused(Refusal(status)) => return *status,
             Error::Unreached(failure) => return unreached(failure),
             Error::Overloaded(_) => {
@@ -114,6 +126,19 @@ pub(crate) fn classify(status: Status) -> CallError {
     };
     let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
     CallError::Failed(Failure { kind, cause: code_name(status.code()), retry_after })
+}
+
+/// Whether a terminal's store has not answered a call: no connection, a stream that broke, time that ran out, or a
+/// store that stops (rule O1). What the store itself says about headquarters is an answer.
+pub(crate) fn is_lost(status: &Status) -> bool {
+    let reason = service_kit::problem::reason(status);
+    let stops = [Reason::Stopping, Reason::Deadline].map(reason_name);
+    match reason {
+        Some(reason) => stops.contains(&reason.as_str()),
+        None => {
+            status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+        }
+    }
 }
 
 /// The failure of a call that was given up after its time.

@@ -14,6 +14,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use service_kit::retry::Transient;
 use tillsync_proto::{Criterion, CustomerId, Features, FunctionalityProfile, Job, Micros, Schedule};
 
+use uuid::Uuid;
+
 use crate::log::entry::{Entry, EntryError, Row};
 
 pub(crate) use postgres::PostgresStore;
@@ -189,6 +191,9 @@ pub(crate) struct Settings {
     pub features_version: u64,
     /// Schedules, at most one for each job.
     pub schedules: Vec<Schedule>,
+    /// Names this database to the terminals: one that was lost and made anew has another name. Absent before the
+    /// first opening has ended.
+    pub identity: Option<Uuid>,
 }
 
 /// One of them.
@@ -200,6 +205,8 @@ pub(crate) enum Setting {
     Features(Features, u64),
     /// The schedule of a job.
     Schedule(Schedule),
+    /// The name of the database.
+    Identity(Uuid),
 }
 
 /// One run of a job.

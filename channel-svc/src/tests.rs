@@ -9,5 +9,6 @@ mod nonsense;
 mod restart;
 pub(crate) mod shop;
 mod store;
+mod terminal;
 mod unreachable;
 mod watch;

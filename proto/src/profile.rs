@@ -13,12 +13,20 @@ pub struct FunctionalityProfile {
     pub async_fallback: bool,
     /// How long a create waits for headquarters, 10 ms to 10 min.
     pub rts_timeout: Duration,
+    /// "Filter shared customer data tables": no customer is created offline (rule O3).
+    #[serde(default)]
+    pub filter_shared_customer_data: bool,
 }
 
 impl Default for FunctionalityProfile {
     /// The documented behaviour: sync, with the fallback.
     fn default() -> Self {
-        Self { create_customer_async: false, async_fallback: true, rts_timeout: Duration::from_secs(5) }
+        Self {
+            create_customer_async: false,
+            async_fallback: true,
+            rts_timeout: Duration::from_secs(5),
+            filter_shared_customer_data: false,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! One service of a chain in a process of its own, so that a scenario can kill it.
 //!
-//! `service-under-test hq PORT DATABASE`, `service-under-test channel PORT DATABASE ID RTS_URL HQ_URL`
+//! `service-under-test hq PORT DATABASE`, `service-under-test channel PORT DATABASE ID RTS_URL HQ_URL`,
+//! `service-under-test terminal PORT DATABASE ID STORE_URL`
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use channel_svc as channel;
 use hq_svc as hq;
@@ -28,6 +29,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let config = channel::Config::new(id.parse()?, database.parse()?, rts, hq);
             let store = channel::open(&config, clock, ids).await?;
             channel::serve(listen(port).await?, never, store).await?;
+        }
+        ["terminal", port, database, id, store] => {
+            let (timeout, reconnect) = (Duration::from_secs(2), Duration::from_millis(200));
+            let terminal = channel::TerminalConfig { store: store.to_owned(), timeout, reconnect };
+            let config = channel::Config::terminal(id.parse()?, database.parse()?, terminal);
+            let terminal = channel::open(&config, clock, ids).await?;
+            channel::serve(listen(port).await?, never, terminal).await?;
         }
         _ => return Err("usage: see the source".into()),
     }

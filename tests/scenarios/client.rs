@@ -30,6 +30,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Store {
     pub id: String,
+    pub url: String,
     pub tills: CustomerServiceClient<Channel>,
     status: StatusServiceClient<Channel>,
 }
@@ -39,6 +40,7 @@ impl Store {
         let channel = connect(url);
         Self {
             id: id.to_owned(),
+            url: url.to_owned(),
             tills: CustomerServiceClient::new(channel.clone()),
             status: StatusServiceClient::new(channel),
         }
@@ -97,6 +99,7 @@ impl Headquarters {
             create_customer_async,
             async_fallback,
             rts_timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+            ..Default::default()
         };
         let request = UpdateProfileRequest { channel_id: store.id.clone(), profile: Some(profile) };
         let version =

@@ -23,6 +23,8 @@ use crate::client::{Headquarters, PATIENCE, Store, audit, mint, person, until};
 /// Creates that must be acknowledged in each part of a scenario: before the kill, while the service is gone,
 /// and after it has come back.
 const CREATES: usize = 150;
+/// Creates that a terminal acknowledges while it is cut off.
+const OFFLINE: usize = 1_000;
 /// Tills that create at the same time.
 const TILLS: usize = 6;
 
@@ -72,7 +74,7 @@ struct Chain {
     store_processes: Vec<Process>,
     hq: Headquarters,
     stores: Vec<Store>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Chain {
@@ -94,7 +96,17 @@ impl Chain {
             until("the store answers", async || store.status().await.is_ok()).await;
             hq.set_mode(store, create_async, true).await;
         }
-        Self { hq_process, store_processes, hq, stores, _folder: folder }
+        Self { hq_process, store_processes, hq, stores, folder }
+    }
+
+    /// A terminal of the first store.
+    async fn terminal(&self) -> (Process, Store) {
+        let port = free_port();
+        let database = format!("sqlite:{}", self.folder.path().join("till-1.db").display());
+        let process = Process::start(&["terminal", &port, &database, "till-1", &self.stores[0].url]);
+        let terminal = Store::new("till-1", &format!("http://127.0.0.1:{port}"));
+        until("the terminal answers", async || terminal.status().await.is_ok()).await;
+        (process, terminal)
     }
 
     async fn audit(&self, acknowledged: &BTreeSet<Uuid>) {
@@ -179,5 +191,28 @@ async fn m8_stores_are_killed_and_every_acknowledged_create_is_there() {
         }
     }
     let acknowledged = tills.stop().await;
+    chain.audit(&acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o4_a_terminal_is_cut_off_and_killed_and_everyone_it_created_arrives_once() {
+    let mut chain = Chain::start().await;
+    let (mut process, terminal) = chain.terminal().await;
+    let online = mint();
+    terminal.create(online, person(&online.simple().to_string())).await.expect("the store answers");
+    chain.stores[0].get(&online.to_string()).await.expect("online, the customer is in the store");
+
+    chain.store_processes[0].kill();
+    let tills = Tills::start(std::slice::from_ref(&terminal));
+    tills.more(OFFLINE / 2).await;
+    process.kill();
+    process.start_again();
+    tills.more(OFFLINE / 2).await;
+    chain.store_processes[0].start_again();
+    tills.more(1).await;
+    let mut acknowledged = tills.stop().await;
+    acknowledged.insert(online);
+    assert!(acknowledged.len() > OFFLINE);
+    terminal.drained().await;
     chain.audit(&acknowledged).await;
 }

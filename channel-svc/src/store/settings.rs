@@ -49,6 +49,7 @@ pub(super) type SettingRow = (String, i64, String);
 
 const PROFILE: &str = "profile";
 const FEATURES: &str = "features";
+const IDENTITY: &str = "identity";
 
 fn inconsistent(name: &str, error: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent(format!("the setting {name}: {error}"))
@@ -66,6 +67,9 @@ pub(super) fn read(rows: Vec<SettingRow>) -> Result<Settings, StoreError> {
                 let bits = value.parse().map_err(|error| inconsistent(&name, error))?;
                 settings.features = Features::from_bits(bits);
                 settings.features_version = unsigned(version);
+            }
+            IDENTITY => {
+                settings.identity = Some(value.parse().map_err(|error| inconsistent(&name, error))?);
             }
             _ => {
                 let schedule: Schedule =
@@ -86,6 +90,7 @@ pub(super) fn write(setting: Setting) -> Result<SettingRow, StoreError> {
         Setting::Features(features, version) => {
             (FEATURES.to_owned(), signed(version), features.bits().to_string())
         }
+        Setting::Identity(identity) => (IDENTITY.to_owned(), 0, identity.to_string()),
         Setting::Schedule(schedule) => {
             let name = format!("schedule of {}", schedule.job.name());
             let value = json::to_string(&schedule).map_err(|error| inconsistent(&name, error))?;

@@ -220,7 +220,7 @@ impl FakeHq {
 /// A profile.
 pub fn profile(create_customer_async: bool, async_fallback: bool) -> common::FunctionalityProfile {
     let rts_timeout = Some(prost_types::Duration { seconds: 1, nanos: 0 });
-    common::FunctionalityProfile { create_customer_async, async_fallback, rts_timeout }
+    common::FunctionalityProfile { create_customer_async, async_fallback, rts_timeout, ..Default::default() }
 }
 
 impl State {

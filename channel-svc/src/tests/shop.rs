@@ -44,6 +44,7 @@ impl Place {
 }
 
 pub struct Shop {
+    pub url: String,
     pub tills: CustomerServiceClient<Channel>,
     pub status: StatusServiceClient<Channel>,
     pub stop: CancellationToken,
@@ -64,14 +65,18 @@ impl Shop {
     }
 
     pub async fn with(config: Config) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), config).await
+    }
+
+    pub async fn on(listener: TcpListener, config: Config) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let channel = crate::open(&config, Arc::clone(&clock), Ids::from_os(clock)).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let serving = tokio::spawn(crate::serve(listener, stop.clone(), channel));
-        let connection = Channel::from_shared(url).unwrap().connect_lazy();
+        let connection = Channel::from_shared(url.clone()).unwrap().connect_lazy();
         Self {
+            url,
             tills: CustomerServiceClient::new(connection.clone()),
             status: StatusServiceClient::new(connection),
             stop,

@@ -234,6 +234,7 @@ mod contract {
             store.save_setting(Setting::Profile(profile, 3)).await.unwrap();
             store.save_setting(Setting::Features(features, 4)).await.unwrap();
             store.save_setting(Setting::Schedule(schedule)).await.unwrap();
+            store.save_setting(Setting::Identity(uuid::Uuid::from_u128(5))).await.unwrap();
         }
         let expected = Settings {
             profile,
@@ -241,6 +242,7 @@ mod contract {
             features,
             features_version: 4,
             schedules: vec![schedule],
+            identity: Some(uuid::Uuid::from_u128(5)),
         };
         assert_eq!(store.settings().await.unwrap(), expected);
         let run = |run_request| JobRun {

@@ -193,7 +193,11 @@ async fn x9_sessions_have_pages(database: Database) {
 
 fn profile(millis: i32) -> FunctionalityProfile {
     let timeout = prost_types::Duration { seconds: 0, nanos: millis * 1_000_000 };
-    FunctionalityProfile { create_customer_async: true, async_fallback: false, rts_timeout: Some(timeout) }
+    FunctionalityProfile {
+        create_customer_async: true,
+        rts_timeout: Some(timeout),
+        ..FunctionalityProfile::default()
+    }
 }
 
 async fn profiles_and_flags_are_switched(database: Database) {

@@ -1,0 +1,88 @@
+//! `tillsync.hq.v1.DataExchangeService`, as a store serves it to its terminals: what headquarters is to a store, the
+//! store is to them (rule O2).
+
+use std::{pin::Pin, sync::Arc};
+
+use tillsync_proto::{
+    Job, Schedule,
+    pb::{
+        common,
+        hq::{
+            GetConfigurationRequest, GetConfigurationResponse, ListCustomerChangesRequest,
+            ListCustomerChangesResponse, ReportStatusRequest, ReportStatusResponse, UploadOperationsRequest,
+            UploadOperationsResponse, WatchJobsRequest, WatchJobsResponse,
+            data_exchange_service_server::DataExchangeService,
+        },
+    },
+};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status};
+
+use crate::{customers::Customers, error::Error, exchange::Exchange, store::Store};
+
+/// The service over its use cases.
+pub(super) struct Service<S> {
+    pub customers: Customers<S>,
+    pub exchange: Arc<Exchange<S>>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl<S: Store> DataExchangeService for Service<S> {
+    type WatchJobsStream = Pin<Box<dyn Stream<Item = Result<WatchJobsResponse, Status>> + Send>>;
+
+    async fn upload_operations(
+        &self,
+        request: Request<UploadOperationsRequest>,
+    ) -> Answer<UploadOperationsResponse> {
+        let outcomes = self.customers.take(request.into_inner().operations).await?;
+        let identity = self.customers.current.get().identity;
+        let epoch = identity.map(|identity| identity.to_string()).unwrap_or_default();
+        Ok(Response::new(UploadOperationsResponse { outcomes, epoch }))
+    }
+
+    async fn list_customer_changes(
+        &self,
+        request: Request<ListCustomerChangesRequest>,
+    ) -> Answer<ListCustomerChangesResponse> {
+        let cursor = request.into_inner().cursor.unwrap_or_default();
+        let page = self.exchange.hq.changes(cursor).await;
+        Ok(Response::new(page.map_err(|_| Error::NoFeed)?))
+    }
+
+    /// What is in force in the store.
+    async fn get_configuration(
+        &self,
+        request: Request<GetConfigurationRequest>,
+    ) -> Answer<GetConfigurationResponse> {
+        let settings = self.customers.current.get();
+        let flags = request.get_ref().job() == common::Job::GlobalConfiguration1110;
+        Ok(Response::new(if flags {
+            let features = settings.features.iter().map(|f| common::Feature::from(f).into()).collect();
+            GetConfigurationResponse { version: settings.features_version, features, ..Default::default() }
+        } else {
+            let profile = Some(settings.profile.into());
+            GetConfigurationResponse { version: settings.profile_version, profile, ..Default::default() }
+        }))
+    }
+
+    /// The default schedules, which nobody changes.
+    async fn watch_jobs(&self, _: Request<WatchJobsRequest>) -> Answer<Self::WatchJobsStream> {
+        let told = Job::ALL.map(|job| {
+            Ok(WatchJobsResponse { schedule: Some(Schedule::default_for(job).into()), run_request: 0 })
+        });
+        let stop = self.customers.shutdown.clone();
+        let rest = tokio_stream::once(()).then(move |()| {
+            let stop = stop.clone();
+            async move { stop.cancelled().await }
+        });
+        let rest = rest.filter_map(|()| None);
+        Ok(Response::new(Box::pin(tokio_stream::iter(told).chain(rest))))
+    }
+
+    /// A terminal is seen in what it uploads.
+    async fn report_status(&self, _: Request<ReportStatusRequest>) -> Answer<ReportStatusResponse> {
+        Ok(Response::new(ReportStatusResponse {}))
+    }
+}

@@ -1,0 +1,87 @@
+//! What a store's terminals bring from their time offline (rules O2, O4).
+
+use tillsync_proto::{
+    Change, Operation, Reason, convert,
+    pb::{
+        common,
+        hq::{OperationOutcome, OperationResult},
+    },
+    reason_name,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    customers::Customers,
+    error::Error,
+    log::{
+        Appended,
+        entry::{CreatePath, Entry, Origin, pending},
+    },
+    store::Store,
+};
+
+/// Most operations of one upload, as at headquarters.
+const MAX_OPERATIONS: usize = 1_000;
+
+impl<S: Store> Customers<S> {
+    /// Takes operations into the log: they are answered once they are durable there, each on its own, and the P-job
+    /// carries them on. Taking one again is free of effect.
+    ///
+    /// # Errors
+    ///
+    /// Too many at once.
+    pub async fn take(&self, operations: Vec<common::Operation>) -> Result<Vec<OperationOutcome>, Error> {
+        if operations.len() > MAX_OPERATIONS {
+            return Err(tillsync_proto::Violations::one("operations", "has more than 1000 entries").into());
+        }
+        let mut tasks = JoinSet::new();
+        for (place, operation) in operations.into_iter().enumerate() {
+            let this = self.clone();
+            // In a task of its own: a terminal that goes away does not undo what others wait for.
+            tasks.spawn(async move { (place, this.take_one(operation).await) });
+        }
+        let mut outcomes = tasks.join_all().await;
+        outcomes.sort_unstable_by_key(|(place, _)| *place);
+        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    }
+
+    async fn take_one(&self, operation: common::Operation) -> OperationOutcome {
+        let outcome = |result: OperationResult, account_number: String, reason: &str| OperationOutcome {
+            counter: operation.counter,
+            result: result.into(),
+            account_number,
+            reason: reason.to_owned(),
+        };
+        // Without a result the terminal keeps it, and shows why.
+        let kept = |reason| outcome(OperationResult::Unspecified, String::new(), reason_name(reason));
+        let Ok(read) = convert::operation(operation.clone()) else { return kept(Reason::InvalidField) };
+        match self.enter(read).await {
+            Ok(Appended::New(_)) => outcome(OperationResult::Arrived, String::new(), ""),
+            Ok(Appended::Known(entry)) => {
+                let number = entry.row.customer.account_number.clone().unwrap_or_default();
+                outcome(OperationResult::Known, number, "")
+            }
+            Ok(Appended::Taken) => kept(Reason::GuidTaken),
+            Err(Error::Overloaded(_)) => kept(Reason::Overloaded),
+            Err(_) => kept(Reason::Internal),
+        }
+    }
+
+    async fn enter(&self, operation: Operation) -> Result<Appended, Error> {
+        let Operation { customer_id: id, logged_at, change, .. } = operation;
+        let Change::Create(content) = change else { return Err(Error::Internal) };
+        let entry = || {
+            let (wire, fingerprint) = content.to_wire();
+            let origin = Origin { fingerprint, path: CreatePath::Async };
+            let (row, wire) = pending(id, content.clone(), wire, logged_at, origin);
+            let (body, _) = row.encode(wire);
+            Entry::encoded(row, body)
+        };
+        match self.log.append(entry(), true).await? {
+            // The GUID has other content: an answer was lost, and the form was changed before it was sent again. It
+            // goes up all the same, for a person at headquarters to look at.
+            Appended::Taken => Ok(self.log.append(entry(), false).await?),
+            appended => Ok(appended),
+        }
+    }
+}
