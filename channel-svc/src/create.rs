@@ -9,13 +9,14 @@ use tillsync_proto::{
 use uuid::Uuid;
 
 use crate::{
+    breaker::CIRCUIT_OPEN,
     customers::Customers,
     error::Error,
     log::{
         Appended,
         entry::{CreatePath, Entry, Origin, Row, pending},
     },
-    rts::CallError,
+    rts::{CallError, Failure, FailureKind},
     store::Store,
 };
 
@@ -156,13 +157,22 @@ impl<S: Store> Customers<S> {
             create_time: Some(draft.created_at.into()),
             ..draft.wire.clone()
         };
-        let failure = match self.rts.create(draft.id, wire, self.call_time(deadline)).await {
+        let profile = self.current.profile();
+        let result = if profile.async_fallback && profile.circuit_breaker && self.breaker.is_open() {
+            let (kind, retry_after) = (FailureKind::Unavailable, None);
+            Err(CallError::Failed(Failure { kind, cause: CIRCUIT_OPEN, retry_after }))
+        } else {
+            let result = self.rts.create(draft.id, wire, self.call_time(deadline)).await;
+            self.tell_breaker(&result);
+            result
+        };
+        let failure = match result {
             Ok(row) => {
                 let origin = Some(Origin { fingerprint: draft.fingerprint, path: CreatePath::Sync });
                 let entry: Arc<Entry> = self.keep(Row { origin, ..row }).await?;
                 return Ok(Created::known(&entry.row));
             }
-            Err(CallError::Failed(failure)) if self.current.profile().async_fallback => failure,
+            Err(CallError::Failed(failure)) if profile.async_fallback => failure,
             Err(error) => return Err(error.into()),
         };
         // One GUID serves the try and the fallback: if headquarters did create it, the upload finds it (M6).

@@ -13,6 +13,7 @@ use tillsync_proto::{CustomerId, CustomerRef, Feature, FunctionalityProfile, Vio
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    breaker::Breaker,
     error::Error,
     log::{
         Appended, Log, Tail,
@@ -75,6 +76,8 @@ pub(crate) struct Parts<S> {
     pub current: Arc<Current>,
     /// Headquarters.
     pub rts: Rts,
+    /// Whether it is asked.
+    pub breaker: Arc<Breaker>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids and chance.

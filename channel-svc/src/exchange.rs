@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    breaker::Breaker,
     customers::Current,
     metrics::Metrics,
     store::{JobRun, Store, StoreError},
@@ -74,6 +75,7 @@ pub(crate) struct Exchange<S> {
     pub clock: Arc<dyn Clock>,
     pub ids: Ids,
     pub metrics: Metrics,
+    pub breaker: Arc<Breaker>,
     /// One for each of [`JOBS`].
     orders: watch::Sender<[Order; JOBS.len()]>,
     ended: Mutex<VecDeque<JobRun>>,
@@ -91,6 +93,7 @@ pub(crate) struct Parts<S> {
     pub clock: Arc<dyn Clock>,
     pub ids: Ids,
     pub metrics: Metrics,
+    pub breaker: Arc<Breaker>,
 }
 
 impl<S: Store> Exchange<S> {
@@ -101,7 +104,7 @@ impl<S: Store> Exchange<S> {
             let schedule = known.schedules.iter().find(|schedule| schedule.job == job);
             Order { schedule: schedule.copied().unwrap_or(Schedule::default_for(job)), run_request: None }
         });
-        let Parts { store, hq, tail, watchers, current, clock, ids, metrics } = parts;
+        let Parts { store, hq, tail, watchers, current, clock, ids, metrics, breaker } = parts;
         Self {
             store,
             hq,
@@ -111,6 +114,7 @@ impl<S: Store> Exchange<S> {
             clock,
             ids,
             metrics,
+            breaker,
             orders: watch::channel(orders).0,
             ended: Mutex::default(),
             times: Mutex::default(),

@@ -8,6 +8,7 @@
 //! | `config`, `open` | what a channel is told, and how it is put together |
 //! | `grpc` | wire in, wire out |
 //! | `customers`, `create`, `edit`, `find`, `watch` | the use cases of the point of sale |
+//! | `breaker` | when headquarters is not asked, because it keeps failing |
 //! | `report` | the channel as it sees itself |
 //! | `log` | where every create is written first; the tail of what is not indexed yet |
 //! | `follower` | makes the tables of the log |
@@ -18,6 +19,7 @@
 //! | `error`, `status` | why something was refused, and what that is in gRPC |
 //! | `watchers`, `metrics` | who is told, and what is counted |
 
+mod breaker;
 mod config;
 mod create;
 mod customers;

@@ -10,6 +10,7 @@
 //! | `channel_uploaded_total` | counter | operations that headquarters has answered |
 //! | `channel_fallbacks_total` | counter | creates that went async because headquarters could not be reached, by `cause` |
 //! | `channel_rts_calls_total` | counter | calls to the real-time service, by `code` |
+//! | `channel_circuit_open` | gauge | 1 while creates go straight to the log, because headquarters keeps failing |
 //! | `channel_unreadable_records_total` | counter | records of headquarters that could not be read |
 
 use std::sync::Arc;
@@ -87,6 +88,12 @@ impl Metrics {
     pub fn rts_call(&self, code: &'static str) {
         let channel = self.channel.to_string();
         counter!("channel_rts_calls_total", "channel" => channel, "code" => code).increment(1);
+    }
+
+    /// The circuit breaker has opened or closed.
+    pub fn circuit_open(&self, open: bool) {
+        let channel = self.channel.to_string();
+        gauge!("channel_circuit_open", "channel" => channel).set(if open { 1.0 } else { 0.0 });
     }
 
     /// A record of headquarters could not be read.

@@ -18,6 +18,7 @@ use tonic::transport::Endpoint;
 use tracing::{debug, error};
 
 use crate::{
+    breaker::Breaker,
     config::Config,
     customers::{self, Current, Customers},
     exchange::{self, Exchange, Headquarters},
@@ -201,6 +202,7 @@ impl<S: Store> Deps<S> {
             ids: ids.clone(),
         };
         let housekeeper = Housekeeper { store: store.clone(), retained: config.retained };
+        let breaker = Arc::new(Breaker::default());
         let exchange = Exchange::new(exchange::Parts {
             store: store.clone(),
             hq: Headquarters::new(&hq, &config.channel_id),
@@ -210,6 +212,7 @@ impl<S: Store> Deps<S> {
             clock: Arc::clone(&clock),
             ids: ids.clone(),
             metrics: metrics.clone(),
+            breaker: Arc::clone(&breaker),
         });
         let customers = Customers::new(customers::Parts {
             store,
@@ -218,6 +221,7 @@ impl<S: Store> Deps<S> {
             watchers,
             current,
             rts: Rts::new(&rts, &config.channel_id, metrics.clone()),
+            breaker,
             clock: Arc::clone(&clock),
             ids,
             metrics,

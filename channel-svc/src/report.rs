@@ -87,6 +87,7 @@ impl<S: Store> Exchange<S> {
             features: settings.features.iter().map(|f| common::Feature::from(f).into()).collect(),
             features_version: settings.features_version,
             time_to_account_number: Some(summary(self.times())),
+            circuit_breaker: Some(self.breaker.status()),
             job_runs: self.store.job_runs().await?.iter().map(wire_run).collect(),
         })
     }

@@ -13,6 +13,10 @@ pub struct FunctionalityProfile {
     pub async_fallback: bool,
     /// How long a create waits for headquarters, 10 ms to 10 min.
     pub rts_timeout: Duration,
+    /// Creates that keep failing at headquarters go straight to the log until it answers (rule M10). Has effect with
+    /// `async_fallback` only.
+    #[serde(default)]
+    pub circuit_breaker: bool,
     /// "Filter shared customer data tables": no customer is created offline (rule O3).
     #[serde(default)]
     pub filter_shared_customer_data: bool,
@@ -25,6 +29,7 @@ impl Default for FunctionalityProfile {
             create_customer_async: false,
             async_fallback: true,
             rts_timeout: Duration::from_secs(5),
+            circuit_breaker: false,
             filter_shared_customer_data: false,
         }
     }

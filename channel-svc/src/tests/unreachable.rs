@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tillsync_proto::pb::{
     channel::CreatePath,
-    common::{Job, SyncState},
+    common::{FunctionalityProfile, Job, SyncState},
 };
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
 use tonic::{Code, Status};
@@ -14,6 +14,7 @@ use super::{
     headquarters::{FakeHq, Fault, everybody, profile},
     shop::{Place, Shop, guid, metadata, person, reason},
 };
+use crate::breaker::{CIRCUIT_OPEN, TRIPS};
 
 const COMMUNICATION: [Code; 3] = [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted];
 
@@ -184,4 +185,41 @@ async fn m1_a_caller_that_goes_away_undoes_nothing() {
     let mut watch = super::watch::watch(&shop, &id, true).await;
     let customer = watch.message().await.unwrap().unwrap().customer.unwrap();
     assert_eq!(customer.sync_state(), SyncState::Pending, "the fallback is kept under the same GUID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m10_creates_stop_waiting_for_a_headquarters_that_keeps_failing() {
+    let hq = FakeHq::start().await;
+    let place = Place::sqlite();
+    let shop = Shop::at(&place, &hq).await;
+    let breaker = async || shop.status().await.circuit_breaker.unwrap();
+    let circuit = FunctionalityProfile { circuit_breaker: true, ..profile(false, true) };
+    hq.set_profile(circuit).await;
+    hq.state().fault = Some(Fault::Answer(Status::failed_precondition("no")));
+    for _ in 0..=TRIPS {
+        shop.create("", person("ann")).await.unwrap_err();
+    }
+    assert_eq!(breaker().await.failures, 0, "a refusal is an answer");
+
+    hq.state().fault = Some(Fault::Answer(Status::unavailable("no")));
+    for failures in 1..=TRIPS {
+        let created = shop.create("", person("ann")).await.unwrap();
+        assert_eq!(created.fallback_cause, "UNAVAILABLE");
+        assert!(breaker().await.failures >= failures);
+    }
+    assert!(breaker().await.open && breaker().await.open_time.is_some());
+    let created = shop.create("", person("bob")).await.unwrap();
+    assert_eq!((created.path(), &*created.fallback_cause), (CreatePath::AsyncFallback, CIRCUIT_OPEN));
+
+    // Without the fallback there is nowhere else to go: headquarters is asked.
+    hq.set_profile(FunctionalityProfile { async_fallback: false, ..circuit }).await;
+    let refused = shop.create("", person("cleo")).await.unwrap_err();
+    assert_eq!(metadata(&refused, "cause"), "UNAVAILABLE");
+    hq.set_profile(circuit).await;
+
+    hq.state().fault = None;
+    while breaker().await.open {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(shop.create("", person("dora")).await.unwrap().path(), CreatePath::Sync);
 }

@@ -21,6 +21,7 @@ pub fn profile(profile: &common::FunctionalityProfile) -> Result<FunctionalityPr
         create_customer_async: profile.create_customer_async,
         async_fallback: profile.async_fallback,
         rts_timeout,
+        circuit_breaker: profile.circuit_breaker,
         filter_shared_customer_data: profile.filter_shared_customer_data,
     })
 }
@@ -60,6 +61,7 @@ impl From<FunctionalityProfile> for common::FunctionalityProfile {
             create_customer_async: profile.create_customer_async,
             async_fallback: profile.async_fallback,
             rts_timeout: prost_types::Duration::try_from(profile.rts_timeout).ok(),
+            circuit_breaker: profile.circuit_breaker,
             filter_shared_customer_data: profile.filter_shared_customer_data,
         }
     }
