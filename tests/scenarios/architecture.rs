@@ -11,12 +11,12 @@ use prost::Message as _;
 /// A file beyond this many lines is no longer one room.
 const MAX_FILE_LINES: usize = 450;
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
 /// Every file below a folder with this ending, with its path from the workspace's root and its text.
-fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+pub fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {

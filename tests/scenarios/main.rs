@@ -6,3 +6,4 @@ mod architecture;
 mod client;
 mod journey;
 mod killed;
+mod rulebook;
