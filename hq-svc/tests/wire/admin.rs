@@ -18,7 +18,7 @@ on_both!(
     run_job_waits_for_the_channels_report,
     run_job_for_all_waits_for_those_that_are_connected,
     x9_sessions_have_pages,
-    profiles_and_flags_are_switched,
+    f1_f2_profiles_and_flags_are_switched,
     z1_bad_settings_are_refused,
     s2_the_status_tells_what_is,
 );
@@ -200,7 +200,7 @@ fn profile(millis: i32) -> FunctionalityProfile {
     }
 }
 
-async fn profiles_and_flags_are_switched(database: Database) {
+async fn f1_f2_profiles_and_flags_are_switched(database: Database) {
     let hq = Hq::start(&database).await;
     let channel_id = || "s1".to_owned();
     let get = async || {
