@@ -159,20 +159,20 @@ impl Fleet {
         Ok(profiles)
     }
 
-    /// Sets the mode of every store the documented way: a changed functionality profile at headquarters,
-    /// carried down by 1070.
+    /// Sets the mode of every store the documented way: a changed functionality profile at headquarters, carried
+    /// down by 1070. What else the profiles say stays.
     ///
     /// # Errors
     ///
     /// [`Error::Service`], or [`Error::ModeTimeout`].
     pub async fn set_mode(&self, mode: Mode, rts_timeout: Duration) -> Result<(), Error> {
-        let profile = FunctionalityProfile {
-            create_customer_async: mode == Mode::Async,
-            async_fallback: mode == Mode::SyncFallback,
-            rts_timeout: prost_types::Duration::try_from(rts_timeout).ok(),
-            ..FunctionalityProfile::default()
-        };
-        self.set_profiles(&vec![profile; self.stores.len()]).await
+        let mut profiles = self.profiles().await?;
+        for profile in &mut profiles {
+            profile.create_customer_async = mode == Mode::Async;
+            profile.async_fallback = mode == Mode::SyncFallback;
+            profile.rts_timeout = prost_types::Duration::try_from(rts_timeout).ok();
+        }
+        self.set_profiles(&profiles).await
     }
 
     /// Sets a profile for each store, and waits until it is in force there.
@@ -182,7 +182,11 @@ impl Fleet {
     /// [`Error::Service`], or [`Error::ModeTimeout`].
     pub async fn set_profiles(&self, profiles: &[FunctionalityProfile]) -> Result<(), Error> {
         for (store, profile) in self.stores.iter().zip(profiles) {
-            let request = UpdateProfileRequest { channel_id: store.id.clone(), profile: Some(*profile) };
+            let request = UpdateProfileRequest {
+                channel_id: store.id.clone(),
+                profile: Some(profile.clone()),
+                from_version: 0,
+            };
             let version =
                 self.admin.clone().update_profile(request).await.map_err(at_hq)?.into_inner().version;
             let arrives = async {

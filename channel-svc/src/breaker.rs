@@ -72,7 +72,7 @@ impl<S: Store> Customers<S> {
     /// Counts how a create ended at headquarters, where the profile wants it counted.
     pub(crate) fn tell_breaker<T>(&self, result: &Result<T, CallError>) {
         match result {
-            _ if !self.current.profile().circuit_breaker => {}
+            _ if !self.current.get().profile.circuit_breaker => {}
             Err(CallError::Failed(_)) => {
                 if self.breaker.failed(Micros(self.clock.wall_micros())) {
                     info!("headquarters does not answer: creates go straight to the log");

@@ -1,5 +1,7 @@
 //! What a channel is told.
 
+use std::time::Duration;
+
 use service_kit::database::DatabaseUrl;
 use tillsync_proto::ChannelId;
 
@@ -22,6 +24,11 @@ pub struct Config {
     pub max_tail: usize,
     /// What makes a terminal of it; a store has none.
     pub terminal: Option<TerminalConfig>,
+    /// How long the cache of profile and flags lasts: what 1070 and 1110 have brought is in force so long after
+    /// (rule F2).
+    pub configuration_cache: Duration,
+    /// How long something may wait without anything moving before that is an error (rule X10).
+    pub watchdog: Duration,
     /// How many of the newest log entries are kept, beyond those that are still needed.
     pub retained: u64,
 }
@@ -30,6 +37,8 @@ impl Config {
     /// Bounds of [`Config::max_tail`] and [`Config::retained`], unless set.
     const MAX_TAIL: usize = 65_536;
     const RETAINED: u64 = 1_000_000;
+    /// [`Config::watchdog`], unless set.
+    const WATCHDOG: Duration = Duration::from_secs(60);
 
     /// A channel with the default bounds.
     #[must_use]
@@ -41,7 +50,9 @@ impl Config {
     ) -> Self {
         let (rts, hq) = (rts.into(), hq.into());
         let (max_tail, retained) = (Self::MAX_TAIL, Self::RETAINED);
-        Self { channel_id, database, rts, hq, terminal: None, max_tail, retained }
+        let (configuration_cache, watchdog) = (Duration::ZERO, Self::WATCHDOG);
+        let terminal = None;
+        Self { channel_id, database, rts, hq, terminal, max_tail, retained, configuration_cache, watchdog }
     }
 
     /// A terminal with the default bounds.

@@ -43,8 +43,7 @@ pub(crate) struct Created {
 
 impl Created {
     fn known(row: &Row) -> Self {
-        let path = row.origin.as_ref().map(|origin| origin.path.clone());
-        Self { customer: (&row.customer).into(), path }
+        Self { customer: row.shown(), path: row.path() }
     }
 }
 
@@ -69,14 +68,25 @@ impl<S: Store> Customers<S> {
     pub async fn create(&self, create: Create) -> Result<Created, Error> {
         let customer = create.customer.ok_or_else(|| Violations::one("customer", "is missing"))?;
         let id = create.id.unwrap_or_else(|| CustomerId(self.ids.mint()));
-        let content = convert::content(id, customer).map_err(|violations| violations.under("customer"))?;
-        let (wire, fingerprint) = content.to_wire();
-        if self.offline && self.current.profile().filter_shared_customer_data {
+        let settings = self.current.get();
+        let content = convert::content(id, customer).and_then(|content| {
+            settings.attributes.check(&content)?;
+            Ok(content)
+        });
+        let mut content = content.map_err(|violations| violations.under("customer"))?;
+        // A repeat is recognised by what was asked for, whatever the default customer is by then (rules M9, M11).
+        let (mut wire, fingerprint) = content.to_wire();
+        if let Some(default) = &settings.profile.default_customer
+            && default.fill(&mut content, settings.features.has(Feature::E2))
+        {
+            wire = (&content).into();
+        }
+        if self.offline && settings.profile.filter_shared_customer_data {
             return Err(Error::SharedDataFiltered);
         }
         let created_at = Micros(self.clock.wall_micros());
         let draft = Draft { id, check: create.id.is_some(), content, wire, fingerprint, created_at };
-        let to_log = self.offline || self.current.profile().create_customer_async;
+        let to_log = self.offline || settings.profile.create_customer_async;
         if create.validate_only {
             return Box::pin(self.preview(draft, to_log)).await;
         }
@@ -114,7 +124,7 @@ impl<S: Store> Customers<S> {
         if to_log {
             self.check_enhanced(&draft.content, None)?;
         }
-        let origin = Origin { fingerprint: draft.fingerprint, path: CreatePath::Async };
+        let origin = Origin { fingerprint: draft.fingerprint, path: Some(CreatePath::Async) };
         let (_, customer) = pending(draft.id, draft.content, draft.wire, draft.created_at, origin);
         Ok(Created { customer, path: None })
     }
@@ -141,13 +151,15 @@ impl<S: Store> Customers<S> {
     ) -> Result<Created, Error> {
         self.check_enhanced(&draft.content, cause)?;
         let Draft { id, check, content, wire, fingerprint, created_at } = draft;
-        let answered = Some(path.clone());
-        let (row, wire) = pending(id, content, wire, created_at, Origin { fingerprint, path });
+        let answered = Some(path);
+        let (row, wire) =
+            pending(id, content, wire, created_at, Origin { fingerprint, path: answered.clone() });
         let (body, wire) = row.encode(wire);
         match self.log.append(Entry::encoded(row, body), check).await? {
             Appended::New(_) => Ok(Created { customer: wire, path: answered }),
             Appended::Known(entry) => Ok(Created::known(&entry.row)),
             Appended::Taken => Err(Error::GuidTaken(id.to_string())),
+            Appended::Refused(_) => Err(Error::Internal),
         }
     }
 
@@ -157,18 +169,19 @@ impl<S: Store> Customers<S> {
             create_time: Some(draft.created_at.into()),
             ..draft.wire.clone()
         };
-        let profile = self.current.profile();
+        let settings = self.current.get();
+        let profile = &settings.profile;
         let result = if profile.async_fallback && profile.circuit_breaker && self.breaker.is_open() {
             let (kind, retry_after) = (FailureKind::Unavailable, None);
             Err(CallError::Failed(Failure { kind, cause: CIRCUIT_OPEN, retry_after }))
         } else {
-            let result = self.rts.create(draft.id, wire, self.call_time(deadline)).await;
+            let result = self.rts.create(draft.id, wire, draft.fingerprint, self.call_time(deadline)).await;
             self.tell_breaker(&result);
             result
         };
         let failure = match result {
             Ok(row) => {
-                let origin = Some(Origin { fingerprint: draft.fingerprint, path: CreatePath::Sync });
+                let origin = Some(Origin { fingerprint: draft.fingerprint, path: Some(CreatePath::Sync) });
                 let entry: Arc<Entry> = self.keep(Row { origin, ..row }).await?;
                 return Ok(Created::known(&entry.row));
             }

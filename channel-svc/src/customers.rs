@@ -9,7 +9,8 @@ use service_kit::{
     clock::{Clock, Ids},
     deadline::{Deadline, remaining_or},
 };
-use tillsync_proto::{CustomerId, CustomerRef, Feature, FunctionalityProfile, Violations};
+use tillsync_proto::{CustomerId, CustomerRef, Feature, Violations};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,35 +31,71 @@ use crate::{
 /// still be committed and answered.
 const RESERVE: Duration = Duration::from_millis(100);
 
-/// What headquarters has told, in memory: replaced as a whole after it has been stored.
-#[derive(Default)]
-pub(crate) struct Current(RwLock<Arc<Settings>>);
+/// What headquarters has told, in memory: replaced as a whole after it has been stored, and in force once the cache
+/// has expired (rule F2).
+pub(crate) struct Current {
+    state: RwLock<Cached>,
+    cache: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+struct Cached {
+    in_force: Arc<Settings>,
+    /// What has arrived, and when it is in force; absent if that is the same.
+    arrived: Option<(Arc<Settings>, Instant)>,
+}
 
 impl Current {
-    /// These settings.
-    pub fn new(settings: Settings) -> Self {
-        Self(RwLock::new(Arc::new(settings)))
+    /// These settings, with a cache that lasts so long after something has arrived.
+    pub fn new(settings: Settings, cache: Duration, clock: Arc<dyn Clock>) -> Self {
+        let state = Cached { in_force: Arc::new(settings), arrived: None };
+        Self { state: RwLock::new(state), cache, clock }
     }
 
     /// The settings in force.
     pub fn get(&self) -> Arc<Settings> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            match &state.arrived {
+                None => return Arc::clone(&state.in_force),
+                Some((_, at)) if self.clock.now() < *at => return Arc::clone(&state.in_force),
+                Some(_) => {}
+            }
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((arrived, at)) = state.arrived.take() {
+            if self.clock.now() < at {
+                state.arrived = Some((arrived, at));
+            } else {
+                state.in_force = arrived;
+            }
+        }
+        Arc::clone(&state.in_force)
     }
 
-    /// Changes them.
+    /// The settings that have arrived, in force or not.
+    pub fn arrived(&self) -> Arc<Settings> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(state.arrived.as_ref().map_or(&state.in_force, |(arrived, _)| arrived))
+    }
+
+    /// How long the cache lasts.
+    pub fn cache(&self) -> Duration {
+        self.cache
+    }
+
+    /// Something has arrived.
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
-        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut place));
-    }
-
-    /// The profile in force.
-    pub fn profile(&self) -> FunctionalityProfile {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).profile
+        let mut arrived = Settings::clone(&self.arrived());
+        change(&mut arrived);
+        let at = self.clock.now() + self.cache;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.arrived = Some((Arc::new(arrived), at));
     }
 
     /// Whether a flag is in force.
     pub fn has(&self, feature: Feature) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).features.has(feature)
+        self.get().features.has(feature)
     }
 }
 
@@ -190,7 +227,7 @@ impl<S: Store> Customers<S> {
     /// How long a call to headquarters may take: as the profile says, and no longer than what remains of the
     /// caller's time without the reserve (rule Z2).
     pub(crate) fn call_time(&self, deadline: Option<Deadline>) -> Duration {
-        let limit = self.current.profile().rts_timeout;
+        let limit = self.current.get().profile.rts_timeout;
         let Some(deadline) = deadline else { return limit };
         let remaining = remaining_or(Some(deadline), self.clock.now(), Duration::MAX);
         limit.min(remaining.saturating_sub(RESERVE.min(remaining / 10)))
@@ -201,7 +238,7 @@ impl<S: Store> Customers<S> {
     pub(crate) async fn keep(&self, row: Row) -> Result<Arc<Entry>, Error> {
         match self.log.append(Entry::new(row), false).await? {
             Appended::New(entry) | Appended::Known(entry) => Ok(entry),
-            Appended::Taken => Err(Error::Internal),
+            Appended::Taken | Appended::Refused(_) => Err(Error::Internal),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Changes of a customer: one call to headquarters each, kept here before the answer. A pending customer is
-//! refused (rules L1 to L4): headquarters does not know it yet.
+//! Changes of a customer. Without flags: one call to headquarters each, kept here before the answer, and a pending
+//! customer is refused (rules L1 to L4), because headquarters does not know it yet. With flag E1 new addresses, with
+//! E3 every change is logged here instead, and goes up by the P-job.
 
 use service_kit::deadline::Deadline;
 use tillsync_proto::{
-    CustomerId, CustomerRef, Violations, convert,
+    Address, Change, CustomerRef, Feature, Micros, Violations, convert,
     id::parse_guid,
     pb::{
         common::{self, Customer},
@@ -15,7 +16,10 @@ use uuid::Uuid;
 use crate::{
     customers::{Customers, reference},
     error::Error,
-    log::entry::Row,
+    log::{
+        Appended, EditRefusal, EditRequest,
+        entry::{MAX_EDITS, Row},
+    },
     store::Store,
 };
 
@@ -42,23 +46,28 @@ pub(crate) struct SaveAddress {
 }
 
 impl<S: Store> Customers<S> {
-    /// Changes fields of a customer.
+    /// Changes fields of a customer: by a call, or with flag E3 in the log. A terminal that is offline logs.
     ///
     /// # Errors
     ///
     /// As `UpdateCustomer` promises them.
     pub async fn update(&self, update: Update, deadline: Option<Deadline>) -> Result<Row, Error> {
         let name = reference(&update.customer)?;
-        let mut known = self.real(&name, deadline).await?;
+        let logged = self.offline || self.current.has(Feature::E3);
+        let base = self.editable(&name, logged, Feature::E3, deadline).await?;
+        let mut known = base.clone();
         let id = known.customer.id;
         let values = update.values.ok_or_else(|| Violations::one("values", "is missing"))?;
         let etag = values.etag.clone();
         let change = convert::update(id, values, update.mask).map_err(under_values)?;
         check_etag(&known, &etag)?;
         change.apply(&mut known.customer.content);
-        known.customer.content.validate().map_err(under_values)?;
+        self.check(&known).map_err(under_values)?;
         if update.validate_only {
             return Ok(known);
+        }
+        if logged {
+            return self.log_edit(base, Change::Update(change), etag, "values").await;
         }
         let wire = common::CustomerUpdate::from(&change);
         let message = hq::UpdateCustomerRequest {
@@ -74,7 +83,8 @@ impl<S: Store> Customers<S> {
         .await
     }
 
-    /// Adds an address; gives the customer and the address's id. The same again is free of effect.
+    /// Adds an address, by a call or with flag E1 in the log; gives the customer and the address's id. The same again
+    /// is free of effect.
     ///
     /// # Errors
     ///
@@ -85,25 +95,22 @@ impl<S: Store> Customers<S> {
         deadline: Option<Deadline>,
     ) -> Result<(Row, Uuid), Error> {
         let name = reference(&create.customer)?;
-        let mut known = self.real(&name, deadline).await?;
+        let logged = self.current.has(Feature::E1);
+        let known = self.editable(&name, logged, Feature::E1, deadline).await?;
         let address = create.address.ok_or_else(|| Violations::one("address", "is missing"))?;
         let address = convert::address(&known.customer.content.party, address, || self.ids.mint())?;
-        let there = known.customer.content.addresses.iter().find(|there| there.id == address.id);
+        let id = address.id;
+        let there = known.customer.content.addresses.iter().find(|there| there.id == id);
         match there {
-            Some(there) if *there == address => return Ok((known, address.id)),
-            Some(_) => return Err(Error::GuidTaken(address.id.to_string())),
+            Some(there) if *there == address => return Ok((known, id)),
+            Some(_) => return Err(Error::GuidTaken(id.to_string())),
             None => {}
         }
-        known.customer.content.save_address(address.clone());
-        known.customer.content.validate().map_err(|violations| violations.under("customer"))?;
-        if create.validate_only {
-            return Ok((known, address.id));
-        }
-        let row = self.save_address(known.customer.id, (&address).into(), deadline).await?;
-        Ok((row, address.id))
+        let row = self.save_address(known, address, logged, create.validate_only, deadline).await?;
+        Ok((row, id))
     }
 
-    /// Replaces an address.
+    /// Replaces an address, by a call or with flag E3 in the log.
     ///
     /// # Errors
     ///
@@ -114,22 +121,18 @@ impl<S: Store> Customers<S> {
         deadline: Option<Deadline>,
     ) -> Result<Row, Error> {
         let name = reference(&update.customer)?;
-        let mut known = self.real(&name, deadline).await?;
+        let logged = self.current.has(Feature::E3);
+        let known = self.editable(&name, logged, Feature::E3, deadline).await?;
         let address = update.address.ok_or_else(|| Violations::one("address", "is missing"))?;
         let id = address_id("address.address_id", &address.address_id)?;
         if !known.customer.content.addresses.iter().any(|there| there.id == id) {
             return Err(Error::NotFound("address"));
         }
         let address = convert::address(&known.customer.content.party, address, || id)?;
-        known.customer.content.save_address(address.clone());
-        known.customer.content.validate().map_err(|violations| violations.under("customer"))?;
-        if update.validate_only {
-            return Ok(known);
-        }
-        self.save_address(known.customer.id, (&address).into(), deadline).await
+        self.save_address(known, address, logged, update.validate_only, deadline).await
     }
 
-    /// Deactivates an address.
+    /// Deactivates an address, by a call or with flag E3 in the log.
     ///
     /// # Errors
     ///
@@ -142,14 +145,15 @@ impl<S: Store> Customers<S> {
     ) -> Result<Row, Error> {
         let name = reference(customer)?;
         let id = address_id("address_id", address)?;
-        let known = self.real(&name, deadline).await?;
+        let logged = self.current.has(Feature::E3);
+        let known = self.editable(&name, logged, Feature::E3, deadline).await?;
         let there = known.customer.content.addresses.iter().find(|there| there.id == id);
         let mut address = there.ok_or(Error::NotFound("address"))?.clone();
         if address.deactivated {
             return Ok(known);
         }
         address.deactivated = true;
-        self.save_address(known.customer.id, (&address).into(), deadline).await
+        self.save_address(known, address, logged, false, deadline).await
     }
 
     /// Issues a loyalty card; gives the customer and the card's number (rule L1).
@@ -175,7 +179,7 @@ impl<S: Store> Customers<S> {
             "" => self.ids.mint(),
             text => parse_guid(text).map_err(|error| Violations::one("request_id", error))?,
         };
-        let known = self.real(&name, deadline).await?;
+        let known = self.real(&name, None, deadline).await?;
         let message = hq::IssueLoyaltyCardRequest {
             customer: known.customer.id.to_string(),
             card_number,
@@ -191,26 +195,84 @@ impl<S: Store> Customers<S> {
 
     async fn save_address(
         &self,
-        id: CustomerId,
-        address: common::Address,
+        known: Row,
+        address: Address,
+        logged: bool,
+        validate_only: bool,
         deadline: Option<Deadline>,
     ) -> Result<Row, Error> {
-        let this = self.clone();
+        let mut saved = known.clone();
+        saved.customer.content.save_address(address.clone());
+        saved.customer.content.validate().map_err(|violations| violations.under("customer"))?;
+        if validate_only {
+            return Ok(saved);
+        }
+        if logged {
+            return self.log_edit(known, Change::SaveAddress(address), String::new(), "customer").await;
+        }
+        let (this, id, wire) = (self.clone(), known.customer.id, (&address).into());
         told(async move {
-            let row = this.rts.save_address(id, address, this.call_time(deadline)).await?;
+            let row = this.rts.save_address(id, wire, this.call_time(deadline)).await?;
             Ok(this.keep(row).await?.row.clone())
         })
         .await
     }
 
-    /// A customer that may be changed: one with an account number. One that this store does not know may be
-    /// another store's, so headquarters is asked.
-    async fn real(&self, name: &CustomerRef, deadline: Option<Deadline>) -> Result<Row, Error> {
+    /// Logs an edit as an operation; headquarters hears of it by the P-job (rule E3).
+    async fn log_edit(&self, base: Row, change: Change, etag: String, path: &str) -> Result<Row, Error> {
+        let customer = base.customer.id;
+        let made_at = Micros(self.clock.wall_micros());
+        let edit = EditRequest { customer, base: Some(base), change, previous: None, made_at, etag };
+        match self.log.edit(edit).await? {
+            Appended::New(entry) | Appended::Known(entry) => Ok(entry.row.clone()),
+            Appended::Refused(EditRefusal::Changed) => Err(Error::EtagMismatch(customer)),
+            Appended::Refused(EditRefusal::Invalid(violations)) => Err(violations.under(path).into()),
+            Appended::Refused(EditRefusal::TooMany) => {
+                Err(Error::Overloaded(format!("{MAX_EDITS} edits of the customer wait for headquarters")))
+            }
+            Appended::Refused(EditRefusal::Unknown) => Err(Error::NotFound("customer")),
+            Appended::Taken => Err(Error::Internal),
+        }
+    }
+
+    /// A customer that may be changed: anybody if changes are logged, otherwise one with an account number. `needed` is
+    /// the flag with which they would be.
+    async fn editable(
+        &self,
+        name: &CustomerRef,
+        logged: bool,
+        needed: Feature,
+        deadline: Option<Deadline>,
+    ) -> Result<Row, Error> {
+        if !logged {
+            return self.real(name, Some(needed), deadline).await;
+        }
         match self.find(name).await? {
-            Some(row) if row.customer.is_pending() => Err(Error::Pending(row.customer.id)),
+            Some(row) => Ok(row),
+            None if self.offline => Err(Error::NotFound("customer")),
+            None => self.at_headquarters(name, deadline).await,
+        }
+    }
+
+    /// A customer with an account number. One that this store does not know may be another store's, so headquarters is
+    /// asked. `lifted_by` is the flag with which the account number is not needed.
+    async fn real(
+        &self,
+        name: &CustomerRef,
+        lifted_by: Option<Feature>,
+        deadline: Option<Deadline>,
+    ) -> Result<Row, Error> {
+        match self.find(name).await? {
+            Some(row) if row.customer.is_pending() => Err(Error::Pending(row.customer.id, lifted_by)),
             Some(row) => Ok(row),
             None => self.at_headquarters(name, deadline).await,
         }
+    }
+
+    /// The rules of entry and the definitions of attributes.
+    fn check(&self, row: &Row) -> Result<(), Violations> {
+        row.customer.content.validate()?;
+        self.current.get().attributes.check(&row.customer.content)
     }
 }
 

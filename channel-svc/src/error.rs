@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tillsync_proto::{CustomerId, Violations};
+use tillsync_proto::{CustomerId, Feature, Violations};
 use tracing::error;
 
 use crate::{
@@ -30,9 +30,9 @@ pub(crate) enum Error {
     /// The GUID is taken by other content (rule M9).
     #[error("{0} names something with other content")]
     GuidTaken(String),
-    /// The customer has no account number yet (rules L1, L2, L4).
+    /// The customer has no account number yet (rules L1, L2, L4); with the flag it would not be needed.
     #[error("customer {0} has no account number yet")]
-    Pending(CustomerId),
+    Pending(CustomerId, Option<Feature>),
     /// An async create with fields that need flag E2 (rule L4).
     #[error("the create carries fields that travel on an async create only with flag E2")]
     NeedsEnhanced {

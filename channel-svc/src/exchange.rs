@@ -8,6 +8,7 @@ mod p_job;
 mod reporter;
 mod runner;
 mod schedules;
+mod watchdog;
 
 use std::{
     collections::VecDeque,
@@ -15,8 +16,11 @@ use std::{
     time::Duration,
 };
 
-use service_kit::clock::{Clock, Ids};
-use tillsync_proto::{Job, Micros, Schedule};
+use service_kit::{
+    clock::{Clock, Ids},
+    watchdog::Watchdog,
+};
+use tillsync_proto::{Job, JobRun, Micros, Schedule, SessionState};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +28,7 @@ use crate::{
     breaker::Breaker,
     customers::Current,
     metrics::Metrics,
-    store::{JobRun, Store, StoreError},
+    store::{Store, StoreError},
     watchers::Watchers,
 };
 
@@ -42,9 +46,12 @@ const MAX_TIMES: usize = 1_024;
 /// Why a run failed. In words without personal data (rule Z5): it is shown at headquarters.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
-    /// Headquarters refused or could not be reached.
+    /// Headquarters could not be reached, or takes nothing at present.
     #[error("headquarters: {0}")]
-    Headquarters(String),
+    Unreached(String),
+    /// Headquarters refused, or failed on what it was asked.
+    #[error("headquarters: {0}")]
+    Refused(String),
     /// Headquarters answered what cannot be used.
     #[error("headquarters answered {0}")]
     Answer(&'static str),
@@ -56,6 +63,36 @@ pub(crate) enum JobError {
     Store(#[from] StoreError),
 }
 
+impl JobError {
+    /// How far a run came that ended so (rule X9).
+    fn state(&self, job: Job) -> SessionState {
+        match self {
+            Self::Unreached(_) if job.is_upload() => SessionState::UploadFailed,
+            Self::Unreached(_) => SessionState::DownloadFailed,
+            Self::Refused(_) if !job.is_upload() => SessionState::CreateFailed,
+            Self::Refused(_) | Self::Answer(_) | Self::Unreadable(_) | Self::Store(_) => {
+                SessionState::ApplyFailed
+            }
+        }
+    }
+}
+
+/// What a run has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Moved {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes, as they were encoded.
+    pub bytes: u64,
+}
+
+impl Moved {
+    fn add(&mut self, rows: usize, bytes: usize) {
+        self.rows += u64::try_from(rows).unwrap_or(u64::MAX);
+        self.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+    }
+}
+
 /// What headquarters last told about a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Order {
@@ -63,6 +100,8 @@ pub(crate) struct Order {
     pub schedule: Schedule,
     /// The newest request to run it now, 0 for none; absent until headquarters has told.
     pub run_request: Option<u64>,
+    /// Requests up to here have been canceled.
+    pub canceled_through: u64,
 }
 
 /// Everything that the jobs need and share.
@@ -76,6 +115,12 @@ pub(crate) struct Exchange<S> {
     pub ids: Ids,
     pub metrics: Metrics,
     pub breaker: Arc<Breaker>,
+    /// Whether this is a terminal, and its headquarters a store.
+    pub terminal: bool,
+    /// What the watchdog has seen.
+    pub supervision: watchdog::Supervision,
+    /// How long something may wait without anything moving (rule X10).
+    watchdog: Duration,
     /// One for each of [`JOBS`].
     orders: watch::Sender<[Order; JOBS.len()]>,
     ended: Mutex<VecDeque<JobRun>>,
@@ -94,17 +139,24 @@ pub(crate) struct Parts<S> {
     pub ids: Ids,
     pub metrics: Metrics,
     pub breaker: Arc<Breaker>,
+    pub terminal: bool,
+    pub watchdog: Duration,
 }
 
 impl<S: Store> Exchange<S> {
     /// An exchange with the schedules that headquarters last told, or the default ones.
     pub fn new(parts: Parts<S>) -> Self {
-        let known = parts.current.get();
+        let known = parts.current.arrived();
         let orders = JOBS.map(|job| {
             let schedule = known.schedules.iter().find(|schedule| schedule.job == job);
-            Order { schedule: schedule.copied().unwrap_or(Schedule::default_for(job)), run_request: None }
+            Order {
+                schedule: schedule.copied().unwrap_or(Schedule::default_for(job)),
+                run_request: None,
+                canceled_through: 0,
+            }
         });
-        let Parts { store, hq, tail, watchers, current, clock, ids, metrics, breaker } = parts;
+        let Parts { store, hq, tail, watchers, current, clock, ids, metrics, breaker, terminal, watchdog } =
+            parts;
         Self {
             store,
             hq,
@@ -115,6 +167,9 @@ impl<S: Store> Exchange<S> {
             ids,
             metrics,
             breaker,
+            terminal,
+            supervision: watchdog::Supervision::default(),
+            watchdog,
             orders: watch::channel(orders).0,
             ended: Mutex::default(),
             times: Mutex::default(),
@@ -122,24 +177,36 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    /// Runs everything until the token is cancelled.
+    /// Runs everything until the token is cancelled. When nothing moves although something waits, the jobs are
+    /// started anew (rule X10): what is under way is dropped, and nothing is lost by it.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(
-            runner::run(&self, Job::Upload, &stop),
-            runner::run(&self, Job::Customers1010, &stop),
-            runner::run(&self, Job::ChannelConfiguration1070, &stop),
-            runner::run(&self, Job::GlobalConfiguration1110, &stop),
-            schedules::run(&self, &stop),
-            reporter::run(&self, &stop),
-        );
+        let mut watchdog = Watchdog::new(self.watchdog, self.clock.now(), self.clock.wall_micros());
+        let jobs = async {
+            loop {
+                let jobs = async {
+                    tokio::join!(
+                        runner::run(&self, Job::Upload, &stop),
+                        runner::run(&self, Job::Customers1010, &stop),
+                        runner::run(&self, Job::ChannelConfiguration1070, &stop),
+                        runner::run(&self, Job::GlobalConfiguration1110, &stop),
+                        schedules::run(&self, &stop),
+                    );
+                };
+                tokio::select! {
+                    () = jobs => return,
+                    () = watchdog::stalled(&self, &mut watchdog) => {}
+                }
+            }
+        };
+        tokio::join!(jobs, reporter::run(&self, &stop));
     }
 
-    /// Runs a job once; gives how many rows it has moved.
+    /// Runs a job once; gives what it has moved.
     ///
     /// # Errors
     ///
     /// [`JobError`]; what was moved before it stays moved.
-    pub async fn try_once(&self, job: Job) -> Result<u64, JobError> {
+    pub async fn try_once(&self, job: Job) -> Result<Moved, JobError> {
         match job {
             Job::Upload => self.upload().await,
             Job::Customers1010 => self.customers_1010().await,
@@ -168,6 +235,12 @@ impl<S: Store> Exchange<S> {
 
     fn lock_times(&self) -> MutexGuard<'_, VecDeque<Duration>> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What headquarters last told about a job.
+    fn order(&self, job: Job) -> Option<Order> {
+        let place = JOBS.iter().position(|known| *known == job)?;
+        Some(self.orders.borrow()[place])
     }
 
     fn lock_ended(&self) -> MutexGuard<'_, VecDeque<JobRun>> {

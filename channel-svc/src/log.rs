@@ -7,6 +7,6 @@ pub(crate) mod entry;
 mod pack;
 mod tail;
 
-pub(crate) use appender::{Appended, Appender, Log, LogError};
+pub(crate) use appender::{Appended, Appender, EditRefusal, EditRequest, Log, LogError};
 pub(crate) use pack::{slices, unpack};
 pub(crate) use tail::{Tail, together};

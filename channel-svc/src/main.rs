@@ -81,6 +81,12 @@ struct StoreOptions {
 
 #[derive(Debug, Args)]
 struct CommonOptions {
+    /// Seconds that the cache of profile and flags lasts, 0 to 3600: what 1070 and 1110 bring is in force so long after.
+    #[arg(long, env = "CHANNEL_CONFIGURATION_CACHE", default_value = "0", value_parser = cache_seconds)]
+    configuration_cache: Duration,
+    /// Seconds that something may wait without anything moving before that is an error, 0.1 to 3600.
+    #[arg(long, env = "CHANNEL_WATCHDOG", default_value = "60", value_parser = seconds)]
+    watchdog: Duration,
     /// Listen beyond loopback although nobody checks who calls.
     #[arg(long, env = "CHANNEL_INSECURE")]
     insecure: bool,
@@ -130,6 +136,8 @@ async fn run() -> Result<(), MainError> {
             (Config::terminal(terminal_id, database_url, terminal), listen, common)
         }
     };
+    let CommonOptions { configuration_cache, watchdog, .. } = common;
+    let config = Config { configuration_cache, watchdog, ..config };
     init_logs(common.log);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let channel = open(&config, Arc::clone(&clock), Ids::from_os(clock)).await?;
@@ -145,6 +153,12 @@ async fn run() -> Result<(), MainError> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let read = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
     read.map(Duration::from_secs_f64).ok_or_else(|| "is not between 0.1 and 3600".to_owned())
+}
+
+/// The same, with none.
+fn cache_seconds(text: &str) -> Result<Duration, String> {
+    let read = text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
+    read.map(Duration::from_secs_f64).ok_or_else(|| "is not between 0 and 3600".to_owned())
 }
 
 /// What is wrong, without the manual that follows it.

@@ -11,6 +11,8 @@
 //! | `channel_fallbacks_total` | counter | creates that went async because headquarters could not be reached, by `cause` |
 //! | `channel_rts_calls_total` | counter | calls to the real-time service, by `code` |
 //! | `channel_circuit_open` | gauge | 1 while creates go straight to the log, because headquarters keeps failing |
+//! | `channel_stalled` | gauge | 1 while something waits and nothing has moved for the watchdog's time |
+//! | `channel_exchange_restarts_total` | counter | how often the watchdog has started the jobs anew |
 //! | `channel_unreadable_records_total` | counter | records of headquarters that could not be read |
 
 use std::sync::Arc;
@@ -94,6 +96,18 @@ impl Metrics {
     pub fn circuit_open(&self, open: bool) {
         let channel = self.channel.to_string();
         gauge!("channel_circuit_open", "channel" => channel).set(if open { 1.0 } else { 0.0 });
+    }
+
+    /// Whether something waits and nothing has moved for too long.
+    pub fn stalled(&self, stalled: bool) {
+        let channel = self.channel.to_string();
+        gauge!("channel_stalled", "channel" => channel).set(if stalled { 1.0 } else { 0.0 });
+    }
+
+    /// The watchdog has started the jobs anew.
+    pub fn exchange_restarted(&self) {
+        let channel = self.channel.to_string();
+        counter!("channel_exchange_restarts_total", "channel" => channel).increment(1);
     }
 
     /// A record of headquarters could not be read.

@@ -191,7 +191,7 @@ impl<S: Store> Deps<S> {
         let metrics = Metrics::new(&config.channel_id);
         let tail = Arc::new(Tail::new(config.max_tail));
         let watchers = Arc::new(Watchers::default());
-        let current = Arc::new(Current::new(settings));
+        let current = Arc::new(Current::new(settings, config.configuration_cache, Arc::clone(&clock)));
         let (log, appender) =
             Appender::new(store.clone(), Arc::clone(&tail), Arc::clone(&watchers), metrics.clone(), newest);
         let follower = Follower {
@@ -213,6 +213,8 @@ impl<S: Store> Deps<S> {
             ids: ids.clone(),
             metrics: metrics.clone(),
             breaker: Arc::clone(&breaker),
+            terminal: config.terminal.is_some(),
+            watchdog: config.watchdog,
         });
         let customers = Customers::new(customers::Parts {
             store,

@@ -12,23 +12,11 @@ use crate::{
     exchange::Exchange,
     find::page_size,
     log::{entry::operation, slices},
-    store::{JobRun, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// Most operations that one page looks at; a page of a table that few of them appear in may be short.
 const MAX_LOOKED_AT: usize = 10_000;
-
-/// A run as it goes over the wire.
-pub(crate) fn wire_run(run: &JobRun) -> common::JobRun {
-    common::JobRun {
-        job: common::Job::from(run.job).into(),
-        run_request: run.run_request,
-        start_time: Some(run.started_at.into()),
-        elapsed: prost_types::Duration::try_from(run.elapsed).ok(),
-        rows: run.rows,
-        error: run.error.clone(),
-    }
-}
 
 fn duration(micros: i64) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(Duration::from_micros(u64::try_from(micros).unwrap_or_default())).ok()
@@ -60,12 +48,13 @@ impl<S: Store> Exchange<S> {
     /// [`StoreError`].
     pub async fn status(&self) -> Result<ChannelStatus, StoreError> {
         // The tail first: what is on its way from there to the tables is counted where it has arrived.
-        let waiting = self.tail.operations();
+        let waiting = self.tail.creates();
         let log = self.store.log_progress().await?;
         let tables = self.store.table_progress().await?;
         let waiting = waiting.into_iter().filter(|seq| *seq > tables.applied_through).count();
         let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
-        let settings = self.current.get();
+        let (settings, arrived) = (self.current.get(), self.current.arrived());
+        let (stall, exchange_restarts) = self.supervision.get();
         let now = self.clock.wall_micros();
         let ago = |at: Micros| (at.0 > 0).then(|| duration(now.saturating_sub(at.0))).flatten();
         let lag = tables.feed_head.saturating_sub(tables.feed_version);
@@ -82,13 +71,18 @@ impl<S: Store> Exchange<S> {
             feed_lag_rows: lag,
             feed_lag: ago(tables.level_at),
             last_hq_contact_time: (tables.contact_at.0 > 0).then(|| tables.contact_at.into()),
-            profile: Some(settings.profile.into()),
+            profile: Some(settings.profile.clone().into()),
             profile_version: settings.profile_version,
             features: settings.features.iter().map(|f| common::Feature::from(f).into()).collect(),
             features_version: settings.features_version,
             time_to_account_number: Some(summary(self.times())),
             circuit_breaker: Some(self.breaker.status()),
-            job_runs: self.store.job_runs().await?.iter().map(wire_run).collect(),
+            job_runs: self.store.job_runs().await?.iter().map(Into::into).collect(),
+            arrived_profile_version: arrived.profile_version,
+            arrived_features_version: arrived.features_version,
+            configuration_cache: self.current.cache().try_into().ok(),
+            stall,
+            exchange_restarts,
         })
     }
 

@@ -24,9 +24,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tracing::error;
+use uuid::Uuid;
 
 use crate::{
-    log::entry::{Row, Stamp},
+    log::entry::{Origin, Row, Stamp},
     metrics::Metrics,
     status::{classify, describe, gave_up, not_made, ok},
 };
@@ -165,13 +166,20 @@ impl Rts {
         error
     }
 
-    /// Creates a customer for real (rules M1, M6).
+    /// Creates a customer for real (rules M1, M6). `fingerprint` is of what the caller asked for.
     ///
     /// # Errors
     ///
     /// [`CallError`].
-    pub async fn create(&self, id: CustomerId, wire: Customer, limit: Duration) -> Result<Row, CallError> {
-        let message = hq::CreateCustomerRequest { customer: Some(wire) };
+    pub async fn create(
+        &self,
+        id: CustomerId,
+        wire: Customer,
+        fingerprint: Uuid,
+        limit: Duration,
+    ) -> Result<Row, CallError> {
+        let fingerprint = fingerprint.into_bytes().to_vec();
+        let message = hq::CreateCustomerRequest { customer: Some(wire), fingerprint };
         let answer = self.call(limit, message, async |mut rts, m| rts.create_customer(m).await).await?;
         let row = row(answer.record, &answer.epoch)?;
         // An answer about somebody else is none.
@@ -260,5 +268,7 @@ pub(crate) fn row(record: Option<CustomerRecord>, epoch: &str) -> Result<Row, Ca
         return Err(CallError::Unreadable);
     }
     let stamp = Stamp { epoch: epoch.to_owned(), version: record.version };
-    Ok(Row { customer, stamp: Some(stamp), origin: None })
+    let fingerprint = Uuid::from_slice(&record.fingerprint).ok();
+    let origin = fingerprint.map(|fingerprint| Origin { fingerprint, path: None });
+    Ok(Row { included: record.included_counter, ..Row::new(customer, Some(stamp), origin) })
 }

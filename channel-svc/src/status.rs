@@ -42,9 +42,11 @@ impl From<Error> for Status {
             }
             Error::NotFound(_) => (Code::NotFound, problem(Reason::NotFound, text)),
             Error::GuidTaken(id) => (Code::AlreadyExists, problem(Reason::GuidTaken, text).with("id", id)),
-            Error::Pending(id) => {
+            Error::Pending(id, flag) => {
+                let flag = flag.map(|flag| format!("; or flag {flag}, switched on and carried down by 1110"));
+                let lifted = format!("{LIFTS_PENDING}{}", flag.unwrap_or_default());
                 let problem = problem(Reason::CustomerPending, text).with("customer", id.to_string());
-                let problem = problem.with("missing", "account number").with("lifted_by", LIFTS_PENDING);
+                let problem = problem.with("missing", "account number").with("lifted_by", lifted);
                 (Code::FailedPrecondition, problem)
             }
             Error::NeedsEnhanced { fields, cause } => {
@@ -126,6 +128,12 @@ pub(crate) fn classify(status: Status) -> CallError {
     };
     let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
     CallError::Failed(Failure { kind, cause: code_name(status.code()), retry_after })
+}
+
+/// Whether a call of the exchange did not come through, or headquarters takes nothing at present.
+pub(crate) fn is_unreached(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
+        || status.source().is_some()
 }
 
 /// Whether a terminal's store has not answered a call: no connection, a stream that broke, time that ran out, or a

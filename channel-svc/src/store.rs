@@ -9,11 +9,12 @@ mod settings;
 mod sqlite;
 mod sqlite_tables;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 use service_kit::retry::Transient;
-use tillsync_proto::{Criterion, CustomerId, Features, FunctionalityProfile, Job, Micros, Schedule};
-
+use tillsync_proto::{
+    AttributeDefinitions, Criterion, CustomerId, Features, FunctionalityProfile, JobRun, Micros, Schedule,
+};
 use uuid::Uuid;
 
 use crate::log::entry::{Entry, EntryError, Row};
@@ -187,7 +188,9 @@ pub(crate) struct Settings {
     pub profile_version: u64,
     /// The flags that are on.
     pub features: Features,
-    /// Their version.
+    /// The definitions of attributes.
+    pub attributes: AttributeDefinitions,
+    /// The version of both.
     pub features_version: u64,
     /// Schedules, at most one for each job.
     pub schedules: Vec<Schedule>,
@@ -197,33 +200,16 @@ pub(crate) struct Settings {
 }
 
 /// One of them.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Setting {
     /// The profile and its version.
     Profile(FunctionalityProfile, u64),
-    /// The flags and their version.
-    Features(Features, u64),
+    /// The flags, the definitions of attributes, and the version of both.
+    Features(Features, AttributeDefinitions, u64),
     /// The schedule of a job.
     Schedule(Schedule),
     /// The name of the database.
     Identity(Uuid),
-}
-
-/// One run of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JobRun {
-    /// Which job.
-    pub job: Job,
-    /// The request that it carried out; 0 for a scheduled one.
-    pub run_request: u64,
-    /// When it began.
-    pub started_at: Micros,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// Rows moved.
-    pub rows: u64,
-    /// Why it failed; empty if it did not.
-    pub error: String,
 }
 
 /// The tables (rules X7, C3): what can be looked up and searched.

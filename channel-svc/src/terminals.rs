@@ -1,5 +1,7 @@
 //! What a store's terminals bring from their time offline (rules O2, O4).
 
+use std::collections::HashMap;
+
 use tillsync_proto::{
     Change, Operation, Reason, convert,
     pb::{
@@ -14,7 +16,7 @@ use crate::{
     customers::Customers,
     error::Error,
     log::{
-        Appended,
+        Appended, EditRefusal, EditRequest,
         entry::{CreatePath, Entry, Origin, pending},
     },
     store::Store,
@@ -34,13 +36,24 @@ impl<S: Store> Customers<S> {
         if operations.len() > MAX_OPERATIONS {
             return Err(tillsync_proto::Violations::one("operations", "has more than 1000 entries").into());
         }
-        let mut tasks = JoinSet::new();
+        // Those of one customer one after the other, as they were logged.
+        let mut by_customer: HashMap<String, Vec<(usize, common::Operation)>> = HashMap::new();
         for (place, operation) in operations.into_iter().enumerate() {
+            by_customer.entry(operation.customer_id.clone()).or_default().push((place, operation));
+        }
+        let mut tasks = JoinSet::new();
+        for operations in by_customer.into_values() {
             let this = self.clone();
             // In a task of its own: a terminal that goes away does not undo what others wait for.
-            tasks.spawn(async move { (place, this.take_one(operation).await) });
+            tasks.spawn(async move {
+                let mut outcomes = Vec::with_capacity(operations.len());
+                for (place, operation) in operations {
+                    outcomes.push((place, this.take_one(operation).await));
+                }
+                outcomes
+            });
         }
-        let mut outcomes = tasks.join_all().await;
+        let mut outcomes: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
         outcomes.sort_unstable_by_key(|(place, _)| *place);
         Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }
@@ -62,17 +75,29 @@ impl<S: Store> Customers<S> {
                 outcome(OperationResult::Known, number, "")
             }
             Ok(Appended::Taken) => kept(Reason::GuidTaken),
+            Ok(Appended::Refused(EditRefusal::Invalid(_))) => kept(Reason::InvalidField),
+            Ok(Appended::Refused(EditRefusal::TooMany)) => kept(Reason::Overloaded),
+            Ok(Appended::Refused(_)) => kept(Reason::NotFound),
             Err(Error::Overloaded(_)) => kept(Reason::Overloaded),
             Err(_) => kept(Reason::Internal),
         }
     }
 
     async fn enter(&self, operation: Operation) -> Result<Appended, Error> {
-        let Operation { customer_id: id, logged_at, change, .. } = operation;
-        let Change::Create(content) = change else { return Err(Error::Internal) };
+        let Operation { customer_id: id, logged_at, change, previous, fingerprint, .. } = operation;
+        let content = match change {
+            Change::Create(content) => content,
+            change @ (Change::Update(_) | Change::SaveAddress(_)) => {
+                let (made_at, etag) = (logged_at, String::new());
+                let edit =
+                    EditRequest { customer: id, base: None, change, previous: Some(previous), made_at, etag };
+                return Ok(self.log.edit(edit).await?);
+            }
+        };
         let entry = || {
-            let (wire, fingerprint) = content.to_wire();
-            let origin = Origin { fingerprint, path: CreatePath::Async };
+            let (wire, own) = content.to_wire();
+            let fingerprint = fingerprint.unwrap_or(own);
+            let origin = Origin { fingerprint, path: Some(CreatePath::Async) };
             let (row, wire) = pending(id, content.clone(), wire, logged_at, origin);
             let (body, _) = row.encode(wire);
             Entry::encoded(row, body)

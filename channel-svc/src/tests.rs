@@ -4,6 +4,7 @@
 mod creates;
 mod edits;
 mod exchange;
+mod flags;
 mod headquarters;
 mod nonsense;
 mod restart;

@@ -50,7 +50,7 @@ impl<S: Store> Customers<S> {
         states: &mpsc::Sender<Result<Row, Error>>,
         id: tillsync_proto::CustomerId,
     ) {
-        let mut told: Option<String> = None;
+        let mut told: Option<(String, usize)> = None;
         loop {
             // Read after the watch began, so no change falls between the two.
             let (row, failed) = match self.find_id(id).await {
@@ -62,9 +62,9 @@ impl<S: Store> Customers<S> {
                 return;
             }
             if let Some(row) = row {
-                let etag = row.customer.etag();
-                if told.as_ref() != Some(&etag) {
-                    told = Some(etag);
+                let state = (row.customer.etag(), row.edits.len());
+                if told.as_ref() != Some(&state) {
+                    told = Some(state);
                     if states.send(Ok(row)).await.is_err() {
                         return;
                     }

@@ -1,4 +1,4 @@
-//! What an administrator does: profiles, flags, schedules, runs, and the lists to look at.
+//! What an administrator does: schedules, runs, sessions, number sequences, and the lists to look at.
 
 use std::time::Duration;
 
@@ -8,16 +8,19 @@ use service_kit::{
     retry::transaction,
 };
 use tillsync_proto::{
-    ChannelId, Feature, Features, FunctionalityProfile, Job, PageToken, Schedule,
+    ChannelId, Job, Micros, PageToken, Schedule, SessionState,
     pb::{common, hq},
 };
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
     board::HEADQUARTERS,
+    configuration::setting_states,
     error::{Error, Result},
     hq::Headquarters,
-    store::{ArrivalCounts, ChannelRow, Head, Session, SetAside, Store, Switched},
+    numbers::{NumberSequence, SequenceKind},
+    store::{ArrivalCounts, ChannelRow, Head, SequenceState, Session, SetAside, Store},
+    sync_job::Supervised,
 };
 
 /// Longest wait for a run.
@@ -31,6 +34,8 @@ pub(crate) struct HqStatus {
     pub arrivals: ArrivalCounts,
     pub conversions_per_second: f64,
     pub channels: Vec<hq::ChannelSummary>,
+    pub supervised: Supervised,
+    pub possible_duplicates: u64,
 }
 
 /// One page of a list.
@@ -41,32 +46,6 @@ pub(crate) struct Page<T> {
 }
 
 impl<S: Store> Headquarters<S> {
-    /// The profile of a channel, which need not have called yet.
-    pub async fn profile(&self, channel: &ChannelId) -> Result<(FunctionalityProfile, u64)> {
-        Ok(self.store.profile(channel).await?)
-    }
-
-    /// Replaces a profile, and gives its version.
-    pub async fn set_profile(&self, channel: &ChannelId, profile: FunctionalityProfile) -> Result<u64> {
-        self.contacts.register(channel).await?;
-        let set = || self.store.set_profile(channel, profile);
-        Ok(transaction("set a profile", &self.ids, set).await?)
-    }
-
-    /// The flags and the version of their set.
-    pub async fn flags(&self) -> Result<(Features, u64)> {
-        Ok(self.store.flags().await?)
-    }
-
-    /// Switches a flag, and gives the version of the set; refused while others are in the way (rule F1).
-    pub async fn set_flag(&self, feature: Feature, enabled: bool) -> Result<u64> {
-        let set = || self.store.set_flag(feature, enabled);
-        match transaction("switch a flag", &self.ids, set).await? {
-            Switched::Done(version) => Ok(version),
-            Switched::InTheWay(others) => Err(Error::FlagsInTheWay { feature, enabled, others }),
-        }
-    }
-
     /// Replaces a schedule; those who follow it learn of it at once (rule X8).
     pub async fn set_schedule(&self, schedule: Schedule) -> Result<()> {
         let set = || self.store.set_schedule(schedule);
@@ -102,7 +81,8 @@ impl<S: Store> Headquarters<S> {
     }
 
     async fn request_runs(&self, job: Job, channels: &[String]) -> Result<Vec<(String, u64)>> {
-        let request = || self.store.request_runs(job, channels);
+        let now = Micros(self.clock.wall_micros());
+        let request = || self.store.request_runs(job, channels, now);
         let requests = transaction("request runs", &self.ids, request).await?;
         self.board.request(job, &requests);
         Ok(requests)
@@ -119,6 +99,9 @@ impl<S: Store> Headquarters<S> {
             loop {
                 changed.mark_unchanged();
                 if let Some(session) = self.store.session_of(job, channel, *request).await? {
+                    if session.run.state == SessionState::Canceled {
+                        return Err(Error::Canceled);
+                    }
                     ended.push(session);
                     break;
                 }
@@ -135,9 +118,47 @@ impl<S: Store> Headquarters<S> {
         let mut found = self.store.sessions(before, page_size + 1).await?;
         let more = found.len() > page_size;
         found.truncate(page_size);
-        let last = found.last().map(|(seq, _)| *seq).filter(|_| more);
-        let items = found.into_iter().map(|(_, session)| session).collect();
-        Ok(Page { items, next_page_token: token_at(QUERY, last) })
+        let last = found.last().map(|session| session.seq).filter(|_| more);
+        Ok(Page { items: found, next_page_token: token_at(QUERY, last) })
+    }
+
+    /// Runs the job of a failed session again, and waits until it has ended.
+    pub async fn rerun(&self, seq: i64, deadline: Option<Deadline>) -> Result<Session> {
+        let session = self.store.session(seq).await?.ok_or(Error::Nothing("session"))?;
+        if !session.run.state.has_failed() {
+            return Err(Error::NotFailed("session"));
+        }
+        let ended = self.run_job(session.run.job, session.channel, deadline).await?;
+        ended.into_iter().next().ok_or(Error::Broken)
+    }
+
+    /// Cancels a session that has failed or has not ended.
+    pub async fn cancel(&self, seq: i64) -> Result<Session> {
+        let cancel = || self.store.cancel_session(seq);
+        match transaction("cancel a session", &self.ids, cancel).await? {
+            Some(session) => {
+                let channel = session.channel.as_ref().map_or(HEADQUARTERS, ChannelId::as_str);
+                self.board.cancel(session.run.job, channel, session.run.run_request);
+                Ok(session)
+            }
+            None => {
+                let session = self.store.session(seq).await?.ok_or(Error::Nothing("session"))?;
+                Err(Error::Ended(session.run.state))
+            }
+        }
+    }
+
+    /// The number sequences.
+    pub async fn sequences(&self) -> Result<Vec<SequenceState>> {
+        Ok(self.store.sequences().await?)
+    }
+
+    /// Changes a number sequence, and gives it with how far it is.
+    pub async fn set_sequence(&self, kind: SequenceKind, sequence: NumberSequence) -> Result<SequenceState> {
+        let set = || self.store.set_sequence(kind, sequence.clone());
+        transaction("change a number sequence", &self.ids, set).await?;
+        let all = self.store.sequences().await?;
+        all.into_iter().find(|state| state.kind == kind).ok_or(Error::Broken)
     }
 
     /// Operations that were set aside, by channel and counter.
@@ -155,18 +176,20 @@ impl<S: Store> Headquarters<S> {
         let arrivals = self.store.arrival_counts().await?;
         let last = self.store.last_conversion().await?;
         #[expect(clippy::cast_precision_loss, reason = "a rate to look at")]
-        let rate = |run: Session| run.rows as f64 / run.elapsed.as_secs_f64().max(1e-6);
-        let (_, features_version) = self.store.flags().await?;
+        let rate = |last: Session| last.run.rows as f64 / last.run.elapsed.as_secs_f64().max(1e-6);
         let channels = self.store.channels().await?;
         Ok(HqStatus {
             head,
             arrivals,
             conversions_per_second: last.map_or(0.0, rate),
-            channels: self.summaries(channels, features_version),
+            channels: self.summaries(channels),
+            supervised: self.supervision.get(),
+            possible_duplicates: self.store.pair_count().await?,
         })
     }
 
-    fn summaries(&self, channels: Vec<ChannelRow>, features_version: u64) -> Vec<hq::ChannelSummary> {
+    fn summaries(&self, channels: Vec<ChannelRow>) -> Vec<hq::ChannelSummary> {
+        let configuration = self.configuration();
         let (now, connected) = (self.clock.wall_micros(), self.board.connected());
         let connected: std::collections::HashSet<ChannelId> = connected.into_iter().collect();
         let mut bytes_left = MAX_BYTES;
@@ -179,11 +202,13 @@ impl<S: Store> Headquarters<S> {
             row.id.as_str().clone_into(&mut status.channel_id);
             let contact = self.contacts.last(&row.id).or(row.last_contact_at);
             let micros = contact.map(|at| u64::try_from(now - at).unwrap_or_default());
+            let settings = setting_states(&configuration, row.profile_version, &status);
             hq::ChannelSummary {
+                settings,
                 status: Some(status),
                 last_contact: micros.and_then(|micros| Duration::from_micros(micros).try_into().ok()),
                 profile_version: row.profile_version,
-                features_version,
+                features_version: configuration.version,
                 connected: connected.contains(&row.id),
             }
         };
@@ -191,12 +216,12 @@ impl<S: Store> Headquarters<S> {
     }
 }
 
-fn place(query: &str, token: &str) -> Result<Option<i64>> {
+pub(crate) fn place(query: &str, token: &str) -> Result<Option<i64>> {
     let after = PageToken::parse_number(query, token).map_err(|_| Error::BadPageToken)?;
     after.map(|after| i64::try_from(after).map_err(|_| Error::BadPageToken)).transpose()
 }
 
-fn token_at(query: &str, last: Option<i64>) -> String {
+pub(crate) fn token_at(query: &str, last: Option<i64>) -> String {
     let last = last.and_then(|seq| u64::try_from(seq).ok());
     last.map(|seq| PageToken::at_number(query, seq).to_string()).unwrap_or_default()
 }

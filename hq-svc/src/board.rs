@@ -10,7 +10,10 @@ use std::{
 use tillsync_proto::{ChannelId, Job, Schedule};
 use tokio::sync::watch;
 
-use crate::{metrics, store::RunRequests};
+use crate::{
+    metrics,
+    store::{RunRequest, RunRequests},
+};
 
 /// The channel of the customer sync job.
 pub(crate) const HEADQUARTERS: &str = "";
@@ -19,8 +22,14 @@ pub(crate) const HEADQUARTERS: &str = "";
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct JobOrder {
     pub schedule: Schedule,
-    /// Counted from 1; 0: none.
-    pub run_request: u64,
+    pub run: RunRequest,
+}
+
+impl JobOrder {
+    /// The request that waits to be carried out by somebody who has carried out those up to `done`.
+    pub fn waiting(&self, done: u64) -> Option<u64> {
+        (self.run.request > done.max(self.run.canceled)).then_some(self.run.request)
+    }
 }
 
 struct Orders {
@@ -53,8 +62,8 @@ impl Board {
     pub fn order(&self, job: Job, channel: &str) -> JobOrder {
         let orders = self.orders.borrow();
         let schedule = orders.schedules.get(&job).copied().unwrap_or(Schedule::default_for(job));
-        let run_request = orders.requests.get(&(job, channel.to_owned())).copied().unwrap_or_default();
-        JobOrder { schedule, run_request }
+        let run = orders.requests.get(&(job, channel.to_owned())).copied().unwrap_or_default();
+        JobOrder { schedule, run }
     }
 
     /// The orders for the jobs that a channel runs.
@@ -83,10 +92,19 @@ impl Board {
         self.orders.send_modify(|orders| {
             for (channel, request) in requests {
                 // Two requests may come here in the other order than they were numbered.
-                let newest = orders.requests.entry((job, channel.clone())).or_default();
-                *newest = (*newest).max(*request);
+                let known = orders.requests.entry((job, channel.clone())).or_default();
+                known.request = known.request.max(*request);
             }
         });
+    }
+
+    /// Cancels requests up to one.
+    pub fn cancel(&self, job: Job, channel: &str, through: u64) {
+        self.orders.send_modify(|orders| {
+            let known = orders.requests.entry((job, channel.to_owned())).or_default();
+            known.canceled = known.canceled.max(through);
+        });
+        self.sessions_changed();
     }
 
     /// Says that sessions were kept.

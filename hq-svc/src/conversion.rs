@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use service_kit::clock::Ids;
-use tillsync_proto::{Change, Content, Customer, CustomerId, Micros, Reason};
+use tillsync_proto::{AttributeDefinitions, Change, Content, Customer, CustomerId, Micros, Previous, Reason};
 use uuid::Uuid;
 
-use crate::store::{Due, Fate, NewCustomer, Plan, Record, Stored, Verdict, Write};
+use crate::store::{AppliedEdit, Due, Fate, NewCustomer, Overwritten, Plan, Record, Stored, Verdict, Write};
 
 /// First and longest pause before an operation that was set aside is tried again, in seconds.
 const FIRST_RETRY_S: i64 = 1;
@@ -14,7 +14,7 @@ const LONGEST_RETRY_S: i64 = 600;
 
 /// The plans for a batch of arrivals, one for each customer: its operations in the order of their arrival, up
 /// to the first that has to be set aside. The later ones of that customer wait; nobody else does.
-pub(crate) fn plan(due: Vec<Due>, known: Vec<Stored>, now: Micros, ids: &Ids) -> Vec<(CustomerId, Plan)> {
+pub(crate) fn plan(due: Vec<Due>, known: Vec<Stored>, rules: &Rules<'_>) -> Vec<(CustomerId, Plan)> {
     let mut known: HashMap<CustomerId, Stored> =
         known.into_iter().map(|stored| (stored.record.customer.id, stored)).collect();
     let mut order: Vec<CustomerId> = Vec::new();
@@ -33,9 +33,19 @@ pub(crate) fn plan(due: Vec<Due>, known: Vec<Stored>, now: Micros, ids: &Ids) ->
         .into_iter()
         .map(|id| {
             let arrivals = by_customer.remove(&id).unwrap_or_default();
-            (id, plan_one(id, arrivals, known.remove(&id), now, ids))
+            (id, plan_one(id, arrivals, known.remove(&id), rules))
         })
         .collect()
+}
+
+/// What the plans depend on.
+pub(crate) struct Rules<'a> {
+    /// The present instant.
+    pub now: Micros,
+    /// Chance, for pauses.
+    pub ids: &'a Ids,
+    /// What attributes must be.
+    pub definitions: &'a AttributeDefinitions,
 }
 
 /// A customer as far as its operations have made it.
@@ -45,53 +55,102 @@ struct Draft {
     created_at: Micros,
 }
 
-fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, now: Micros, ids: &Ids) -> Plan {
+fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, rules: &Rules<'_>) -> Plan {
     let mut draft = known.as_ref().map(|stored| Draft {
         content: stored.record.customer.content.clone(),
         fingerprint: stored.fingerprint,
         created_at: stored.record.customer.created_at,
     });
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut edits) = (Vec::new(), Vec::new());
     for arrival in arrivals {
         let seq = arrival.seq;
-        match apply(&mut draft, &arrival, now, ids) {
-            Ok(()) => verdicts.push(Verdict { seq, fate: Fate::Completed }),
+        match apply(&mut draft, &arrival, rules) {
+            Ok(overwritten) => {
+                verdicts.push(Verdict { seq, fate: Fate::Completed { overwritten } });
+                if !matches!(arrival.operation, Some(operation) if matches!(operation.change, Change::Create(_)))
+                {
+                    let Due { channel, counter, .. } = arrival;
+                    edits.push(AppliedEdit { customer: id, channel, counter });
+                }
+            }
             Err(fate) => {
                 verdicts.push(Verdict { seq, fate });
                 break;
             }
         }
     }
-    Plan { write: write(id, known.map(|stored| stored.record), draft), verdicts }
+    let write = write(id, known.map(|stored| stored.record), draft, !edits.is_empty());
+    Plan { write, verdicts, edits }
 }
 
-fn apply(draft: &mut Option<Draft>, arrival: &Due, now: Micros, ids: &Ids) -> Result<(), Fate> {
+/// Gives the values of others that the operation has replaced.
+fn apply(draft: &mut Option<Draft>, arrival: &Due, rules: &Rules<'_>) -> Result<Vec<Overwritten>, Fate> {
     let Some(operation) = &arrival.operation else {
         return Err(refused(Reason::Internal, "what is stored cannot be read"));
     };
+    let asked = |content: &Content| operation.fingerprint.unwrap_or_else(|| content.fingerprint());
     match (&operation.change, draft) {
         (Change::Create(content), draft @ None) => {
-            let fingerprint = content.fingerprint();
-            *draft = Some(Draft { content: content.clone(), fingerprint, created_at: operation.logged_at });
-            Ok(())
+            rules.check(content)?;
+            let (fingerprint, created_at) = (asked(content), operation.logged_at);
+            *draft = Some(Draft { content: content.clone(), fingerprint, created_at });
+            Ok(Vec::new())
         }
         // The same create by another way: a sync create whose answer was lost, or another channel (rule M6).
-        (Change::Create(content), Some(draft)) if content.fingerprint() == draft.fingerprint => Ok(()),
+        (Change::Create(content), Some(draft)) if asked(content) == draft.fingerprint => Ok(Vec::new()),
         (Change::Create(_), Some(_)) => {
             Err(refused(Reason::GuidTaken, "the GUID is taken by a customer with other content"))
         }
         (Change::Update(_) | Change::SaveAddress(_), None) => Err(Fate::SetAside {
             reason: Reason::NotFound,
             message: "the customer is not here yet".to_owned(),
-            next_attempt_at: Some(next_attempt(arrival.attempts, now, ids)),
+            next_attempt_at: Some(next_attempt(arrival.attempts, rules.now, rules.ids)),
         }),
         (change @ (Change::Update(_) | Change::SaveAddress(_)), Some(draft)) => {
             let mut content = draft.content.clone();
             change.apply(&mut content);
-            content.validate().map_err(|violations| refused(Reason::InvalidField, violations))?;
-            draft.content = content;
-            Ok(())
+            rules.check(&content)?;
+            let before = std::mem::replace(&mut draft.content, content);
+            Ok(overwritten(change, &operation.previous, &before))
         }
+    }
+}
+
+impl Rules<'_> {
+    fn check(&self, content: &Content) -> Result<(), Fate> {
+        let checked = content.validate().and_then(|()| self.definitions.check(content));
+        checked.map_err(|violations| refused(Reason::InvalidField, violations))
+    }
+}
+
+/// The values that an edit has replaced although its channel did not know them: somebody else had written them
+/// meanwhile. Headquarters' order decides, and what lost is kept (rule X11).
+fn overwritten(change: &Change, previous: &Previous, before: &Content) -> Vec<Overwritten> {
+    match (change, previous) {
+        (Change::Update(update), Previous::Values(known)) => {
+            let lost = update
+                .fields
+                .iter()
+                .filter(|field| !field.is_same(known, before) && !field.is_same(&update.values, before));
+            // Content that was read from JSON can be written as JSON.
+            let all = serde_json::to_value(before).unwrap_or_default();
+            let value = |field: &str| all.get(field).cloned().unwrap_or_default();
+            lost.map(|field| Overwritten { field: field.path().to_owned(), value: value(field.member()) })
+                .collect()
+        }
+        (Change::SaveAddress(address), previous) => {
+            let there = before.addresses.iter().find(|there| there.id == address.id);
+            let known = match previous {
+                Previous::Address(known) => Some(known),
+                Previous::None | Previous::Values(_) => None,
+            };
+            let lost = there.filter(|there| Some(*there) != known && *there != address);
+            let value = |lost| serde_json::to_value(lost).unwrap_or_default();
+            lost.map(|lost| Overwritten { field: "address".to_owned(), value: value(lost) })
+                .into_iter()
+                .collect()
+        }
+        (Change::Create(_), _) | (Change::Update(_), Previous::None | Previous::Address(_)) => Vec::new(),
     }
 }
 
@@ -107,13 +166,14 @@ fn next_attempt(attempts: u32, now: Micros, ids: &Ids) -> i64 {
     now.0 + seconds * 1_000_000 - shortened
 }
 
-fn write(id: CustomerId, before: Option<Record>, draft: Option<Draft>) -> Write {
+/// `edited`: a channel waits to hear that its edits are in, even if they change nothing.
+fn write(id: CustomerId, before: Option<Record>, draft: Option<Draft>, edited: bool) -> Write {
     match (before, draft) {
         (_, None) => Write::Nothing,
         (None, Some(Draft { content, fingerprint, created_at })) => {
             Write::Insert(NewCustomer { id, fingerprint, content, created_at })
         }
-        (Some(before), Some(draft)) if before.customer.content == draft.content => Write::Nothing,
+        (Some(before), Some(draft)) if !edited && before.customer.content == draft.content => Write::Nothing,
         (Some(before), Some(draft)) => {
             let after = Customer { content: draft.content, ..before.customer.clone() };
             Write::Replace { before, after }

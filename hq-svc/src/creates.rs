@@ -5,7 +5,7 @@ use service_kit::{
     group::{Batches, Group, group},
     retry::transaction,
 };
-use tillsync_proto::{Content, CustomerId, Micros};
+use tillsync_proto::CustomerId;
 use uuid::Uuid;
 
 use crate::{
@@ -48,10 +48,9 @@ impl Creates {
     ///
     /// [`Error::GuidTaken`], [`Error::NumbersExhausted`], [`Error::Overloaded`], [`Error::Stopping`],
     /// [`Error::Store`].
-    pub async fn create(&self, id: CustomerId, content: Content, created_at: Micros) -> Result<Record> {
+    pub async fn create(&self, new: NewCustomer) -> Result<Record> {
         let _waiting = metrics::Waiting::new();
-        let fingerprint = content.fingerprint();
-        self.group.submit(NewCustomer { id, fingerprint, content, created_at }).await?
+        self.group.submit(new).await?
     }
 }
 
@@ -71,7 +70,7 @@ impl<S: Store> Committer<S> {
 
 async fn commit<S: Store>(store: &S, ids: &Ids, batch: Vec<NewCustomer>) -> Vec<Answer> {
     metrics::create_batch(batch.len());
-    let plan = |new| Plan { write: Write::Insert(new), verdicts: Vec::new() };
+    let plan = |new| Plan::of(Write::Insert(new));
     let asked: Vec<_> = batch.iter().map(|new| (new.id, new.fingerprint)).collect();
     let plans: Vec<Plan> = batch.into_iter().map(plan).collect();
     match settle(store, ids, &plans).await {

@@ -67,7 +67,8 @@ impl<S: Store> Headquarters<S> {
             }
             let mut content = customer.content.clone();
             update.apply(&mut content);
-            content.validate().map_err(|violations| violations.under("values"))?;
+            let checked = content.validate().and_then(|()| self.configuration().attributes.check(&content));
+            checked.map_err(|violations| violations.under("values"))?;
             Ok(Customer { content, ..customer.clone() })
         })
         .await
@@ -93,7 +94,7 @@ impl<S: Store> Headquarters<S> {
             if after == before.customer {
                 return Ok(before);
             }
-            let plan = Plan { write: Write::Replace { before, after }, verdicts: Vec::new() };
+            let plan = Plan::of(Write::Replace { before, after });
             let settle = || self.store.settle(std::slice::from_ref(&plan));
             let settled = transaction("change a customer", &self.ids, settle).await?;
             before = match settled.into_iter().next() {

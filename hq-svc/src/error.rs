@@ -1,7 +1,7 @@
 //! Why a use case refuses. `status.rs` says how each goes out.
 
 use service_kit::group::GroupError;
-use tillsync_proto::{ChannelId, CustomerId, Feature, Violations};
+use tillsync_proto::{ChannelId, CustomerId, Feature, SessionState, Violations};
 
 use crate::store::StoreError;
 
@@ -45,6 +45,27 @@ pub enum Error {
         /// The others; not empty.
         others: Vec<Feature>,
     },
+    /// No such thing.
+    #[error("there is no such {0}")]
+    Nothing(&'static str),
+    /// The profile changed since it was read.
+    #[error("the profile of {0} has changed since it was read")]
+    ProfileChanged(ChannelId),
+    /// The synchronization statuses need flag E4.
+    #[error("the synchronization statuses need flag E4, which is off")]
+    NeedsAudit,
+    /// Only what has failed can be corrected, synchronized, or run again.
+    #[error("{0} has not failed")]
+    NotFailed(&'static str),
+    /// The session cannot be canceled.
+    #[error("the session has ended as {}", .0.as_str_name())]
+    Ended(SessionState),
+    /// An earlier operation of the same customer comes first (rule X5).
+    #[error("an earlier operation of the customer {0} has failed and comes first")]
+    EarlierFailure(CustomerId),
+    /// The run was canceled while it was waited for.
+    #[error("the run was canceled")]
+    Canceled,
     /// A number sequence is at its end (rule X6).
     #[error("the number sequence has no numbers left")]
     NumbersExhausted,

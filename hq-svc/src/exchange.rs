@@ -1,9 +1,11 @@
 //! The Commerce Data Exchange, as channels call it: uploads, the feed, configuration, reports.
 
+use std::sync::Arc;
+
 use prost::Message as _;
 use service_kit::retry::transaction;
 use tillsync_proto::{
-    Change, ChannelId, CustomerId, Features, FunctionalityProfile, Micros, Violations, convert,
+    Change, ChannelId, CustomerId, FunctionalityProfile, Micros, Violations, convert,
     pb::{common, hq},
 };
 use tokio::sync::mpsc;
@@ -13,7 +15,7 @@ use crate::{
     board::JobOrder,
     error::Result,
     hq::Headquarters,
-    store::{Arrival, Arrived, Payload, Record, Session, Store},
+    store::{Arrival, Arrived, FeedRecord, GlobalConfiguration, Payload, Session, Store},
 };
 
 /// Most operations and bytes of a page (rule X4).
@@ -33,7 +35,7 @@ const MAX_ORDERS: usize = 16;
 /// A page of the feed.
 pub(crate) struct Changes {
     pub resync: Option<hq::ResyncReason>,
-    pub records: Vec<Record>,
+    pub records: Vec<FeedRecord>,
     /// Where the channel is after the page.
     pub next: u64,
     pub head: u64,
@@ -81,8 +83,8 @@ impl<S: Store> Headquarters<S> {
             return Ok(Changes { resync, records: Vec::new(), next: 0, head });
         }
         let after = cursor.map_or(0, |(_, version)| version);
-        let records = self.store.changes(after, page_size, MAX_FEED_BYTES).await?;
-        let next = records.last().map_or(after, |record| record.version);
+        let records = self.store.changes(channel, after, page_size, MAX_FEED_BYTES).await?;
+        let next = records.last().map_or(after, |record| record.stored.record.version);
         Ok(Changes { resync, records, next, head: head.max(next) })
     }
 
@@ -93,9 +95,9 @@ impl<S: Store> Headquarters<S> {
     }
 
     /// 1110.
-    pub async fn flags_for(&self, channel: &ChannelId) -> Result<(Features, u64)> {
+    pub async fn configuration_for(&self, channel: &ChannelId) -> Result<Arc<GlobalConfiguration>> {
         self.contacts.called(channel).await?;
-        Ok(self.store.flags().await?)
+        Ok(self.configuration())
     }
 
     /// The orders for a channel: all at once, then each as it changes, until the receiver is dropped or the
@@ -146,8 +148,7 @@ impl<S: Store> Headquarters<S> {
         }
         let runs = runs.into_iter().enumerate().map(|(i, run)| session(channel, i, run));
         let runs: Vec<Session> = runs.collect::<std::result::Result<_, Violations>>()?;
-        let worth_keeping = |run: &Session| run.rows > 0 || !run.error.is_empty() || run.run_request > 0;
-        let runs: Vec<Session> = runs.into_iter().filter(worth_keeping).collect();
+        let runs: Vec<Session> = runs.into_iter().filter(|session| session.run.is_session()).collect();
         self.contacts.called(channel).await?;
         let (status, now) = (status.encode_to_vec(), Micros(self.clock.wall_micros()));
         let report = || self.store.report(channel, status.clone(), &runs, now);
@@ -192,6 +193,7 @@ fn check_known(page: &[Arrival], arrived: &[Arrived]) -> Result<()> {
 fn read(operation: common::Operation) -> Arrival {
     let counter = i64::try_from(operation.counter).unwrap_or_default();
     let customer = operation.customer_id.parse::<CustomerId>().ok();
+    let logged_at = convert::micros(operation.log_time.as_ref());
     let checked = convert::operation(operation.clone()).and_then(|operation| {
         operation.validate()?;
         match &operation.change {
@@ -209,7 +211,7 @@ fn read(operation: common::Operation) -> Arrival {
             message: violations.to_string().replace('\0', " "),
         },
     };
-    Arrival { counter, customer, payload }
+    Arrival { counter, customer, logged_at, payload }
 }
 
 fn holds_nul(content: &tillsync_proto::Content) -> bool {
@@ -239,23 +241,9 @@ fn outcome((counter, arrived): (u64, Arrived)) -> hq::OperationOutcome {
 }
 
 fn session(channel: &ChannelId, i: usize, run: common::JobRun) -> std::result::Result<Session, Violations> {
-    let at = |field: &str| format!("ended_runs[{i}].{field}");
-    let job = run.job().try_into().map_err(|()| Violations::one(at("job"), "is missing or not known"))?;
-    if run.error.contains('\0') {
-        return Err(Violations::one(at("error"), "holds a NUL character"));
+    let mut run = convert::job_run(run, &format!("ended_runs[{i}]"))?;
+    if let Some((end, _)) = run.error.char_indices().nth(MAX_RUN_ERROR_CHARS) {
+        run.error.truncate(end);
     }
-    if i64::try_from(run.run_request).is_err() {
-        return Err(Violations::one(at("run_request"), "is larger than 2^63 - 1"));
-    }
-    let elapsed = run.elapsed.unwrap_or_default();
-    let elapsed = elapsed.try_into().map_err(|_| Violations::one(at("elapsed"), "is negative"))?;
-    Ok(Session {
-        channel: Some(channel.clone()),
-        job,
-        run_request: run.run_request,
-        started_at: convert::micros(run.start_time.as_ref()),
-        elapsed,
-        rows: run.rows,
-        error: run.error.chars().take(MAX_RUN_ERROR_CHARS).collect(),
-    })
+    Ok(Session { seq: 0, channel: Some(channel.clone()), run })
 }

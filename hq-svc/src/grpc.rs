@@ -2,6 +2,7 @@
 
 mod admin;
 mod exchange;
+mod operations;
 mod real_time;
 
 use tillsync_proto::{
@@ -19,7 +20,7 @@ use tonic::service::{Routes, RoutesBuilder};
 
 use crate::{
     hq::Headquarters,
-    store::{Record, Session, Store},
+    store::{FeedRecord, Record, Session, Store},
 };
 
 /// The services, for the health service.
@@ -55,7 +56,17 @@ fn job(job: common::Job) -> Result<tillsync_proto::Job, Violations> {
 
 impl From<&Record> for common::CustomerRecord {
     fn from(record: &Record) -> Self {
-        Self { customer: Some((&record.customer).into()), version: record.version }
+        Self { customer: Some((&record.customer).into()), version: record.version, ..Self::default() }
+    }
+}
+
+impl From<&FeedRecord> for common::CustomerRecord {
+    fn from(feed: &FeedRecord) -> Self {
+        Self {
+            included_counter: feed.included,
+            fingerprint: feed.stored.fingerprint.into_bytes().to_vec(),
+            ..(&feed.stored.record).into()
+        }
     }
 }
 
@@ -63,14 +74,8 @@ impl From<Session> for tillsync_proto::pb::hq::Session {
     fn from(session: Session) -> Self {
         Self {
             channel_id: session.channel.map(|channel| channel.as_str().to_owned()).unwrap_or_default(),
-            run: Some(common::JobRun {
-                job: common::Job::from(session.job).into(),
-                run_request: session.run_request,
-                start_time: Some(session.started_at.into()),
-                elapsed: session.elapsed.try_into().ok(),
-                rows: session.rows,
-                error: session.error,
-            }),
+            run: Some((&session.run).into()),
+            session_id: u64::try_from(session.seq).unwrap_or_default(),
         }
     }
 }

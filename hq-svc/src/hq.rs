@@ -1,6 +1,9 @@
 //! Headquarters, opened: what all use cases share.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use service_kit::clock::{Clock, Ids};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +14,8 @@ use crate::{
     contacts::Contacts,
     creates::{Committer, Creates, creates},
     error::{Error, Result},
-    store::{self, Store},
+    store::{self, GlobalConfiguration, Store},
+    sync_job::Supervision,
 };
 
 /// What the use cases share. Clones are the same headquarters.
@@ -25,6 +29,10 @@ pub(crate) struct Headquarters<S> {
     pub board: Board,
     pub contacts: Contacts<S>,
     pub creates: Creates,
+    /// Flags and definitions as the table has them: nobody else changes it.
+    configuration: Arc<RwLock<Arc<GlobalConfiguration>>>,
+    /// What the watchdog says of the customer sync job.
+    pub supervision: Supervision,
     /// Cancelled when the service stops: whoever waits then waits no longer.
     pub shutdown: CancellationToken,
 }
@@ -42,7 +50,27 @@ impl<S: Store> Headquarters<S> {
         let known = store.channels().await?;
         let contacts = Contacts::new(store.clone(), ids.clone(), Arc::clone(&clock), known);
         let (creates, committer) = creates(store.clone(), ids.clone());
-        Ok((Self { store, clock, ids, epoch, board, contacts, creates, shutdown }, committer))
+        let configuration = Arc::new(RwLock::new(Arc::new(store.configuration().await?)));
+        let supervision = Supervision::default();
+        let hq =
+            Self { store, clock, ids, epoch, board, contacts, creates, configuration, supervision, shutdown };
+        Ok((hq, committer))
+    }
+
+    /// The flags and the definitions of attributes.
+    pub fn configuration(&self) -> Arc<GlobalConfiguration> {
+        Arc::clone(&self.configuration.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads them again, after a change.
+    pub async fn refresh_configuration(&self) -> Result<()> {
+        let read = Arc::new(self.store.configuration().await?);
+        let mut known = self.configuration.write().unwrap_or_else(PoisonError::into_inner);
+        // Two changes may come here in the other order than they were made.
+        if read.version > known.version {
+            *known = read;
+        }
+        Ok(())
     }
 
     /// Runs a use case that writes in a task of its own, so that a caller who goes away does not cancel it

@@ -8,6 +8,11 @@
 //! | [`creates`], [`customers`] | what the real-time service does |
 //! | [`exchange`] | uploads, the feed, configuration, reports |
 //! | [`admin`] | what an administrator does |
+//! | [`configuration`] | profiles, flags, definitions of attributes, and how far each has come |
+//! | [`statuses`] | the synchronization status of operations, and their repair |
+//! | [`duplicates`] | notices customers that may be the same |
+//! | [`diagnosis`] | answers in words |
+//! | [`numbers`] | number sequences |
 //! | [`conversion`], [`sync_job`] | makes uploaded customers real |
 //! | [`board`], [`contacts`] | schedules and channels, as streams and jobs see them |
 //! | [`store`] | transactions, on SQLite and PostgreSQL |
@@ -19,19 +24,25 @@
 mod admin;
 mod board;
 mod config;
+mod configuration;
 mod contacts;
 mod conversion;
 mod creates;
 mod customers;
+mod diagnosis;
+mod duplicates;
 mod error;
 mod exchange;
 mod grpc;
 mod hq;
 mod metrics;
+mod numbers;
 mod server;
 mod status;
+mod statuses;
 mod store;
 mod sync_job;
 
-pub use config::{Config, NotANumberFormat, NumberFormat};
+pub use config::Config;
+pub use numbers::{NotANumberFormat, NumberFormat};
 pub use server::{Hq, OpenError, ServeError, open, serve};

@@ -1,6 +1,6 @@
 //! `hq-svc`: headquarters as a process.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use hq_svc::{Config, NumberFormat, OpenError, ServeError, open, serve};
@@ -28,12 +28,16 @@ struct Args {
     /// Where the data is: sqlite:FILE or postgres://…
     #[arg(long, env = "HQ_DATABASE_URL", default_value = "sqlite:hq.db", value_name = "URL")]
     database_url: DatabaseUrl,
-    /// Format of account numbers: a prefix, then # for each digit.
+    /// Format of account numbers on a new database: a prefix, then # for each digit.
+    /// Later it is changed with tillsync hq sequence.
     #[arg(long, env = "HQ_ACCOUNT_NUMBERS", default_value = "C-########", value_name = "FORMAT")]
     account_numbers: NumberFormat,
-    /// Format of loyalty card numbers.
+    /// Format of loyalty card numbers on a new database.
     #[arg(long, env = "HQ_CARD_NUMBERS", default_value = "L-########", value_name = "FORMAT")]
     card_numbers: NumberFormat,
+    /// Seconds that arrivals may wait without any being processed before that is an error, 0.1 to 3600.
+    #[arg(long, env = "HQ_WATCHDOG", default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    watchdog: Duration,
     /// Accept callers from other machines, without checking who they are.
     #[arg(long, env = "HQ_INSECURE")]
     insecure: bool,
@@ -71,6 +75,12 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Reads a time in seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let read = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    read.map(Duration::from_secs_f64).ok_or_else(|| "is not between 0.1 and 3600".to_owned())
+}
+
 async fn run(args: Args) -> Result<(), Failure> {
     telemetry::init_logs(args.log);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -78,6 +88,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     let config = Config {
         number_format: args.account_numbers,
         card_format: args.card_numbers,
+        watchdog: args.watchdog,
         ..Config::new(args.database_url)
     };
     let hq = open(&config, clock, ids).await?;

@@ -6,6 +6,8 @@
 //! | `hq_arrivals` by `state` | gauge | arrivals that are `waiting` or `set_aside`, as of the last run of the customer sync job |
 //! | `hq_conversions_total` by `outcome` | counter | arrivals that the customer sync job `completed` or `set_aside` |
 //! | `hq_sync_job_failures_total` | counter | runs of the customer sync job that failed |
+//! | `hq_stalled` | gauge | 1 while arrivals wait and none has been processed for the watchdog's time |
+//! | `hq_possible_duplicates_total` | counter | pairs that were noted |
 //! | `hq_creates_waiting` | gauge | creates in the queue of the group commit or being committed |
 //! | `hq_create_commits_total` | counter | transactions of the group commit |
 //! | `hq_create_committed_total` | counter | creates in them; divided by the former it is the mean batch |
@@ -30,6 +32,14 @@ pub(crate) fn converted(completed: u64, set_aside: u64) {
 
 pub(crate) fn sync_job_failed() {
     counter!("hq_sync_job_failures_total").increment(1);
+}
+
+pub(crate) fn stalled(stalled: bool) {
+    gauge!("hq_stalled").set(u32::from(stalled));
+}
+
+pub(crate) fn duplicates(pairs: usize) {
+    counter!("hq_possible_duplicates_total").increment(pairs as u64);
 }
 
 pub(crate) fn create_batch(size: usize) {

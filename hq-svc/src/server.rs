@@ -16,10 +16,10 @@ pub use service_kit::{database::OpenError, serve::ServeError as ListenerError};
 
 use crate::{
     config::Config,
-    grpc,
+    duplicates, grpc,
     hq::Headquarters,
     store::{PostgresStore, SqliteStore, Store, StoreError},
-    sync_job::SyncJob,
+    sync_job,
 };
 
 /// How long tasks may go on after the last call has ended: a batch that is being committed.
@@ -30,6 +30,7 @@ pub struct Hq {
     store: AnyStore,
     clock: Arc<dyn Clock>,
     ids: Ids,
+    watchdog: Duration,
 }
 
 enum AnyStore {
@@ -69,7 +70,7 @@ async fn open_store(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<
         DatabaseUrl::Sqlite(path) => AnyStore::Sqlite(SqliteStore::open(path, config, &ids).await?),
         DatabaseUrl::Postgres(url) => AnyStore::Postgres(PostgresStore::open(url, config, &ids).await?),
     };
-    Ok(Hq { store, clock, ids })
+    Ok(Hq { store, clock, ids, watchdog: config.watchdog })
 }
 
 /// Serves on `listener`, and runs the customer sync job, until `shutdown` is cancelled. Then streams end, calls
@@ -84,10 +85,10 @@ pub fn serve(
     shutdown: CancellationToken,
     hq: Hq,
 ) -> Boxed<'static, Result<(), ServeError>> {
-    let Hq { store, clock, ids } = hq;
+    let Hq { store, clock, ids, watchdog } = hq;
     match store {
-        AnyStore::Sqlite(store) => Box::pin(run(listener, shutdown, store, clock, ids)),
-        AnyStore::Postgres(store) => Box::pin(run(listener, shutdown, store, clock, ids)),
+        AnyStore::Sqlite(store) => Box::pin(run(listener, shutdown, store, clock, ids, watchdog)),
+        AnyStore::Postgres(store) => Box::pin(run(listener, shutdown, store, clock, ids, watchdog)),
     }
 }
 
@@ -97,21 +98,23 @@ async fn run<S: Store>(
     store: S,
     clock: Arc<dyn Clock>,
     ids: Ids,
+    watchdog: Duration,
 ) -> Result<(), ServeError> {
     // Ends what runs beside the server when the server ends, for whatever reason.
     let stop = shutdown.child_token();
     let (hq, committer) = Headquarters::open(store, Arc::clone(&clock), ids, stop.clone()).await?;
     let committer = tokio::spawn(committer.run());
-    let job = tokio::spawn(SyncJob::new(&hq).drive(stop.clone()));
+    let job = tokio::spawn(sync_job::supervise(hq.clone(), watchdog, stop.clone()));
+    let finder = tokio::spawn(duplicates::run(hq.clone(), stop.clone()));
     let server =
         Server { routes: grpc::routes(&hq), names: grpc::NAMES, descriptors: pb::DESCRIPTORS, clock };
     // The committer ends when nobody can ask it any more.
     drop(hq);
     let served = server.serve(listener, shutdown).await;
     stop.cancel();
-    let ended = async { (committer.await, job.await) };
+    let ended = async { (committer.await, job.await, finder.await) };
     match tokio::time::timeout(TASKS_END, ended).await {
-        Ok((Ok(()), Ok(()))) => {}
+        Ok((Ok(()), Ok(()), Ok(()))) => {}
         Ok(_) => warn!("a task of headquarters had failed"),
         Err(_) => warn!("a task of headquarters was still at work and is left behind"),
     }

@@ -21,7 +21,9 @@ impl From<Error> for Status {
             Error::BadPageToken => problem(Reason::BadPageToken)
                 .field("page_token", "is not a page token of this query")
                 .into_status(Code::InvalidArgument),
-            Error::NoCustomer | Error::NoChannel(_) => problem(Reason::NotFound).into_status(Code::NotFound),
+            Error::NoCustomer | Error::NoChannel(_) | Error::Nothing(_) => {
+                problem(Reason::NotFound).into_status(Code::NotFound)
+            }
             Error::GuidTaken(id) => {
                 problem(Reason::GuidTaken).with("customer", id.to_string()).into_status(Code::AlreadyExists)
             }
@@ -32,6 +34,26 @@ impl From<Error> for Status {
                 .with("customer", id.to_string())
                 .with("lifted_by", "reading the customer again")
                 .into_status(Code::Aborted),
+            Error::ProfileChanged(channel) => problem(Reason::EtagMismatch)
+                .with("channel", channel.to_string())
+                .with("lifted_by", "reading the profile again")
+                .into_status(Code::Aborted),
+            Error::NeedsAudit => problem(Reason::NeedsOperationsAudit)
+                .with("missing", "flag E4")
+                .with("lifted_by", "flag E4 switched on at headquarters")
+                .into_status(Code::FailedPrecondition),
+            Error::NotFailed(_) => {
+                problem(Reason::NotFailed).with("missing", "a failure").into_status(Code::FailedPrecondition)
+            }
+            Error::Ended(_) => problem(Reason::NotFailed)
+                .with("missing", "a session that has failed or has not ended")
+                .into_status(Code::FailedPrecondition),
+            Error::EarlierFailure(id) => problem(Reason::EarlierOperationFailed)
+                .with("customer", id.to_string())
+                .with("missing", "the success of an earlier operation")
+                .with("lifted_by", "synchronizing the earlier operation first")
+                .into_status(Code::FailedPrecondition),
+            Error::Canceled => problem(Reason::Canceled).into_status(Code::Aborted),
             Error::Contended(id) => problem(Reason::Overloaded)
                 .with("customer", id.to_string())
                 .retry_after(OVERLOADED_RETRY)

@@ -10,28 +10,36 @@ mod rows;
 mod search;
 mod sql;
 mod sqlite;
+mod statuses;
 mod types;
 
 use std::future::Future;
 
 use service_kit::{database::is_unreachable, retry::Transient};
 use tillsync_proto::{
-    ChannelId, Criterion, CustomerId, CustomerRef, Feature, Features, FunctionalityProfile, Job, Micros,
-    Schedule,
+    ChannelId, Criterion, CustomerId, CustomerRef, FunctionalityProfile, Job, Micros, Operation, Schedule,
 };
 
+pub(crate) use batch::TermRow;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use types::{
-    Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Fate, Head, Hit, Issued, NewCustomer,
-    Payload, Plan, Record, RunRequests, Session, SetAside, Settled, Stored, StoredPayload, Switched, Verdict,
-    Write,
+    AppliedEdit, Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Fate, FeedRecord,
+    GlobalConfiguration, Head, Hit, Issued, Likeness, NewCustomer, NoticedPair, OperationRow, Overwritten,
+    Pair, Payload, Plan, Reconfigure, Reconfigured, Record, RunRequest, RunRequests, SequenceState, Session,
+    SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus, Verdict, Write,
 };
+
+use crate::numbers::{NumberSequence, SequenceKind};
 
 /// Most channels that headquarters knows (rule Z3). A further one is refused.
 pub const MAX_CHANNELS: usize = 10_000;
 /// Sessions that are kept, the newest (rule X9).
 pub const MAX_SESSIONS: i64 = 1_000;
+/// Sessions that are older than this many microseconds go: 30 days (rule X9).
+pub const MAX_SESSION_AGE: i64 = 30 * 24 * 3_600 * 1_000_000;
+/// Most pairs on the list of possible duplicates; further ones are not noted (rule Z3).
+pub const MAX_PAIRS: usize = 10_000;
 /// Most customers that one search finds, and most candidates of each word of it (rule Z3).
 pub const MAX_HITS: usize = 1_000;
 /// Most loyalty cards of one customer (rule Z3).
@@ -100,8 +108,17 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn find(&self, criterion: &Criterion) -> impl Future<Output = Result<Vec<Hit>>> + Send;
 
     /// At most `limit` records after a version, by version, and no more than `max_bytes` of stored text
-    /// beyond the first record.
+    /// beyond the first record; with how far the edits of the asking channel are in them.
     fn changes(
+        &self,
+        channel: &ChannelId,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<Vec<FeedRecord>>> + Send;
+
+    /// The same, for nobody in particular.
+    fn records(
         &self,
         after: u64,
         limit: usize,
@@ -161,17 +178,29 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(FunctionalityProfile, u64)>> + Send;
 
     /// Replaces the profile of a registered channel and gives its version, which changes if the profile does.
+    /// `None`: it has another version than `from_version`, which is not 0.
     fn set_profile(
         &self,
         channel: &ChannelId,
-        profile: FunctionalityProfile,
-    ) -> impl Future<Output = Result<u64>> + Send;
+        profile: &FunctionalityProfile,
+        from_version: u64,
+    ) -> impl Future<Output = Result<Option<u64>>> + Send;
 
-    /// The flags that are on, and their version.
-    fn flags(&self) -> impl Future<Output = Result<(Features, u64)>> + Send;
+    /// The flags that are on and the definitions of attributes.
+    fn configuration(&self) -> impl Future<Output = Result<GlobalConfiguration>> + Send;
 
-    /// Switches a flag and gives the version of the set, which changes if the set does.
-    fn set_flag(&self, feature: Feature, enabled: bool) -> impl Future<Output = Result<Switched>> + Send;
+    /// Changes them and gives the version, which changes if they do.
+    fn reconfigure(&self, change: &Reconfigure) -> impl Future<Output = Result<Reconfigured>> + Send;
+
+    /// The number sequences and how far they are.
+    fn sequences(&self) -> impl Future<Output = Result<Vec<SequenceState>>> + Send;
+
+    /// Changes a number sequence. What the old one had reserved is not given out.
+    fn set_sequence(
+        &self,
+        kind: SequenceKind,
+        sequence: NumberSequence,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// One schedule for each job.
     fn schedules(&self) -> impl Future<Output = Result<Vec<Schedule>>> + Send;
@@ -182,24 +211,31 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// All requests to run jobs now.
     fn run_requests(&self) -> impl Future<Output = Result<RunRequests>> + Send;
 
-    /// Makes one more request for each channel, and gives their numbers.
+    /// Makes one more request for each channel, with a session for each, and gives their numbers.
     fn request_runs(
         &self,
         job: Job,
         channels: &[String],
+        now: Micros,
     ) -> impl Future<Output = Result<Vec<(String, u64)>>> + Send;
 
-    /// Keeps a session; the oldest beyond [`MAX_SESSIONS`] go.
-    fn add_session(&self, session: &Session) -> impl Future<Output = Result<()>> + Send;
+    /// Keeps a session; the oldest beyond [`MAX_SESSIONS`] and those older than [`MAX_SESSION_AGE`] go.
+    fn add_session(&self, session: &Session, now: Micros) -> impl Future<Output = Result<()>> + Send;
 
-    /// At most `limit` sessions before `seq`, newest first, each with its place.
+    /// At most `limit` sessions before `seq`, newest first.
     fn sessions(
         &self,
         before: Option<i64>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<(i64, Session)>>> + Send;
+    ) -> impl Future<Output = Result<Vec<Session>>> + Send;
 
-    /// The session that carried out a request or a later one.
+    /// One session.
+    fn session(&self, seq: i64) -> impl Future<Output = Result<Option<Session>>> + Send;
+
+    /// Cancels a session that has failed or has not ended, and the request behind it. `None`: it is not so.
+    fn cancel_session(&self, seq: i64) -> impl Future<Output = Result<Option<Session>>> + Send;
+
+    /// The session that has carried out a request or a later one, or was canceled.
     fn session_of(
         &self,
         job: Job,
@@ -209,4 +245,67 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// The newest session of the customer sync job that moved rows.
     fn last_conversion(&self) -> impl Future<Output = Result<Option<Session>>> + Send;
+
+    /// At most `limit` operations before a place, newest arrival first, bounded as in [`Store::due`]; and where to
+    /// go on, unless that was all. A call looks at a bounded number of arrivals, so it may give few and more to come.
+    fn operations(
+        &self,
+        filter: &StatusFilter,
+        before: Option<i64>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<(Vec<OperationRow>, Option<i64>)>> + Send;
+
+    /// One operation.
+    fn operation(
+        &self,
+        channel: &ChannelId,
+        counter: u64,
+    ) -> impl Future<Output = Result<Option<OperationRow>>> + Send;
+
+    /// Saves new values for an operation that was set aside; false: there is no such one.
+    fn correct(
+        &self,
+        channel: &ChannelId,
+        counter: u64,
+        operation: &Operation,
+    ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Whether an operation of the customer that arrived before this place was set aside.
+    fn has_earlier_failure(
+        &self,
+        customer: CustomerId,
+        seq: i64,
+    ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Up to which version of the feed customers have been looked at for duplicates.
+    fn duplicates_through(&self) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Who has these terms, given by kind and text; at most `limit` rows.
+    fn sharing(
+        &self,
+        terms: &[(i16, String)],
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<TermRow>>> + Send;
+
+    /// Notes pairs that are new, as far as there is room, and how far customers have been looked at.
+    fn note_pairs(
+        &self,
+        pairs: &[Pair],
+        through: u64,
+        now: Micros,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// The newest pairs before a place.
+    fn pairs(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<NoticedPair>>> + Send;
+
+    /// How many pairs are on the list.
+    fn pair_count(&self) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Takes a pair off the list for good; false: there is no such pair.
+    fn dismiss(&self, one: CustomerId, other: CustomerId) -> impl Future<Output = Result<bool>> + Send;
 }

@@ -2,23 +2,30 @@
 //! two names, both of which are meant by it: "Synchronize customers and business partners from async mode",
 //! "Synchronize customers and channel requests".
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use service_kit::{
-    clock::{Clock, Ids},
     config::Chain,
     retry::transaction,
+    watchdog::{Look, Watchdog},
 };
-use tillsync_proto::{CustomerId, Job, Micros, Reason};
+use tillsync_proto::{CustomerId, Job, JobRun, Micros, Reason, SessionState};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::{
-    board::{Board, HEADQUARTERS},
-    conversion::plan,
+    board::HEADQUARTERS,
+    conversion::{Rules, plan},
     hq::Headquarters,
     metrics,
-    store::{self, Fate, Plan, Session, Settled, Store, Verdict, Write},
+    store::{self, Due, Fate, Plan, Session, Settled, Store, Verdict, Write},
 };
 
 /// Arrivals in one transaction, by number and by bytes.
@@ -50,22 +57,13 @@ impl Outcome {
 
 /// The job. Two that run at once do no harm: each change is made against the record it was worked out from.
 pub(crate) struct SyncJob<S> {
-    store: S,
-    clock: Arc<dyn Clock>,
-    ids: Ids,
-    board: Board,
+    hq: Headquarters<S>,
     batch: usize,
 }
 
 impl<S: Store> SyncJob<S> {
     pub fn new(hq: &Headquarters<S>) -> Self {
-        Self {
-            store: hq.store.clone(),
-            clock: Arc::clone(&hq.clock),
-            ids: hq.ids.clone(),
-            board: hq.board.clone(),
-            batch: MAX_BATCH,
-        }
+        Self { hq: hq.clone(), batch: MAX_BATCH }
     }
 
     /// The same with batches of another size.
@@ -76,7 +74,7 @@ impl<S: Store> SyncJob<S> {
 
     #[cfg(test)]
     pub fn store(&self) -> &S {
-        &self.store
+        &self.hq.store
     }
 
     /// One run: everything whose turn it is, in the order of arrival, in batches.
@@ -90,26 +88,55 @@ impl<S: Store> SyncJob<S> {
         // Customers whose operations did not get through in an earlier batch: the later ones wait.
         let mut waiting: HashSet<CustomerId> = HashSet::new();
         for _ in 0..MAX_BATCHES {
-            let now = Micros(self.clock.wall_micros());
-            let due = self.store.due(after, now, self.batch, MAX_BATCH_BYTES).await?;
+            let now = Micros(self.hq.clock.wall_micros());
+            let due = self.hq.store.due(after, now, self.batch, MAX_BATCH_BYTES).await?;
             let Some(last) = due.last() else { break };
             after = last.seq;
             let due: Vec<_> = due.into_iter().filter(|due| !waiting.contains(&due.customer)).collect();
-            let mut customers: Vec<CustomerId> = due.iter().map(|due| due.customer).collect();
-            customers.sort_unstable();
-            customers.dedup();
-            let known = self.store.customers(&customers).await?;
-            let (customers, mut plans): (Vec<_>, Vec<_>) =
-                plan(due, known, now, &self.ids).into_iter().unzip();
-            let settled = self.settle(&mut plans, now).await?;
-            for ((customer, plan), settled) in customers.into_iter().zip(&plans).zip(settled) {
-                if !outcome.count(plan, &settled) {
-                    waiting.insert(customer);
-                }
-            }
+            waiting.extend(self.process(due, now, &mut outcome).await?);
         }
         metrics::converted(outcome.completed, outcome.set_aside);
         Ok(outcome)
+    }
+
+    /// Processes one operation alone, whether its turn has come or not.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn process_one(&self, due: Due) -> store::Result<()> {
+        const TRIES: usize = 20;
+        for _ in 0..TRIES {
+            let mut outcome = Outcome::default();
+            let now = Micros(self.hq.clock.wall_micros());
+            self.process(vec![due.clone()], now, &mut outcome).await?;
+            metrics::converted(outcome.completed, outcome.set_aside);
+            if outcome.postponed == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes operations; gives the customers whose later ones have to wait.
+    async fn process(
+        &self,
+        due: Vec<Due>,
+        now: Micros,
+        outcome: &mut Outcome,
+    ) -> store::Result<Vec<CustomerId>> {
+        let mut customers: Vec<CustomerId> = due.iter().map(|due| due.customer).collect();
+        customers.sort_unstable();
+        customers.dedup();
+        let known = self.hq.store.customers(&customers).await?;
+        let configuration = self.hq.configuration();
+        let rules = Rules { now, ids: &self.hq.ids, definitions: &configuration.attributes };
+        let (customers, mut plans): (Vec<_>, Vec<_>) = plan(due, known, &rules).into_iter().unzip();
+        let settled = self.settle(&mut plans, now).await?;
+        let settled = customers.into_iter().zip(&plans).zip(settled);
+        Ok(settled
+            .filter_map(|((customer, plan), settled)| (!outcome.count(plan, &settled)).then_some(customer))
+            .collect())
     }
 
     /// Carries out plans in one transaction. If the database refuses it, each in one of its own: one bad row
@@ -138,19 +165,19 @@ impl<S: Store> SyncJob<S> {
     }
 
     async fn settle_all(&self, plans: &[Plan]) -> store::Result<Vec<Settled>> {
-        transaction("convert arrivals", &self.ids, || self.store.settle(plans)).await
+        transaction("convert arrivals", &self.hq.ids, || self.hq.store.settle(plans)).await
     }
 
     /// Runs by its schedule and whenever it is asked to, one run at a time (rule X8), until `shutdown`.
-    pub async fn drive(self, shutdown: CancellationToken) {
-        let mut changes = self.board.watch();
-        // Nobody waits any more for what was asked before the start.
-        let mut done = self.board.order(Job::CustomerSync, HEADQUARTERS).run_request;
+    /// `done` is the newest request that was carried out.
+    async fn drive(self, shutdown: CancellationToken, done: &AtomicU64) {
+        let mut changes = self.hq.board.watch();
         loop {
-            let order = self.board.order(Job::CustomerSync, HEADQUARTERS);
-            if order.run_request <= done {
+            let order = self.hq.board.order(Job::CustomerSync, HEADQUARTERS);
+            let request = order.waiting(done.load(Ordering::Relaxed));
+            if request.is_none() {
                 let pause = order.schedule.interval;
-                let pause = pause + pause.mul_f64(order.schedule.jitter * self.ids.fraction());
+                let pause = pause + pause.mul_f64(order.schedule.jitter * self.hq.ids.fraction());
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     there = changes.changed() => if there { continue } else { return },
@@ -160,17 +187,17 @@ impl<S: Store> SyncJob<S> {
             if shutdown.is_cancelled() {
                 return;
             }
-            let run_request = if order.run_request > done { order.run_request } else { 0 };
-            self.run(run_request).await;
-            done = done.max(order.run_request);
+            self.run(request.unwrap_or_default()).await;
+            done.fetch_max(request.unwrap_or_default(), Ordering::Relaxed);
         }
     }
 
     /// One run with its session.
     async fn run(&self, run_request: u64) {
-        let (started_at, start) = (Micros(self.clock.wall_micros()), self.clock.now());
+        let clock = &self.hq.clock;
+        let (started_at, start) = (Micros(clock.wall_micros()), clock.now());
         let result = self.try_once().await;
-        let elapsed = self.clock.now().saturating_duration_since(start);
+        let elapsed = clock.now().saturating_duration_since(start);
         let (rows, error) = match &result {
             Ok(outcome) => (outcome.completed + outcome.set_aside, outcome.error()),
             Err(error) => {
@@ -184,17 +211,104 @@ impl<S: Store> SyncJob<S> {
         {
             debug!(?outcome, ?elapsed, "the customer sync job ran");
         }
-        if rows > 0 || !error.is_empty() || run_request > 0 {
-            let job = Job::CustomerSync;
-            let session = Session { channel: None, job, run_request, started_at, elapsed, rows, error };
-            let add = || self.store.add_session(&session);
-            if let Err(error) = transaction("keep a session", &self.ids, add).await {
+        let state = if error.is_empty() { SessionState::Applied } else { SessionState::ApplyFailed };
+        let run =
+            JobRun { run_request, started_at, elapsed, state, rows, error, ..JobRun::new(Job::CustomerSync) };
+        if run.is_session() {
+            let (session, now) = (Session { seq: 0, channel: None, run }, Micros(clock.wall_micros()));
+            let add = || self.hq.store.add_session(&session, now);
+            if let Err(error) = transaction("keep a session", &self.hq.ids, add).await {
                 error!(error = %Chain(&error), "a session of the customer sync job is lost");
             }
-            self.board.sessions_changed();
+            self.hq.board.sessions_changed();
         }
-        if let (Ok(head), Ok(counts)) = (self.store.head().await, self.store.arrival_counts().await) {
+        if let (Ok(head), Ok(counts)) = (self.hq.store.head().await, self.hq.store.arrival_counts().await) {
             metrics::tables(&head, counts);
+        }
+    }
+}
+
+/// How often the watchdog looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the watchdog has seen (rule X10). Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Supervision(Arc<Mutex<Supervised>>);
+
+/// What the watchdog has seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Supervised {
+    /// Why nothing moves although something waits, and since when.
+    pub stall: Option<(String, Micros)>,
+    /// How often the job was started anew.
+    pub restarts: u32,
+}
+
+impl Supervision {
+    /// What it has seen.
+    pub fn get(&self) -> Supervised {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, stall: Option<(String, Micros)>, restart: bool) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics::stalled(stall.is_some());
+        seen.restarts += u32::from(restart);
+        seen.stall = stall;
+    }
+}
+
+/// Runs the job until `shutdown`, and starts it anew when arrivals wait and none has been processed for `limit`.
+pub(crate) async fn supervise<S: Store>(hq: Headquarters<S>, limit: Duration, shutdown: CancellationToken) {
+    // Nobody waits any more for what was asked before the start.
+    let done = Arc::new(AtomicU64::new(hq.board.order(Job::CustomerSync, HEADQUARTERS).run.request));
+    let mut watchdog = Watchdog::new(limit, hq.clock.now(), hq.clock.wall_micros());
+    while !shutdown.is_cancelled() {
+        let stop = shutdown.child_token();
+        let (job, done, token) = (SyncJob::new(&hq), Arc::clone(&done), stop.clone());
+        let task = tokio::spawn(async move { job.drive(token, &done).await });
+        let watched = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                if look(&hq, &mut watchdog).await {
+                    return;
+                }
+            }
+        };
+        if shutdown.run_until_cancelled(watched).await.is_some() {
+            // What is under way is rolled back.
+            task.abort();
+        }
+        stop.cancel();
+        let _ = task.await;
+    }
+}
+
+/// Reads the progress from the tables; true: the job is to be started anew.
+async fn look<S: Store>(hq: &Headquarters<S>, watchdog: &mut Watchdog<(u64, u64)>) -> bool {
+    let (Ok(head), Ok(counts)) = (hq.store.head().await, hq.store.arrival_counts().await) else {
+        return false;
+    };
+    let progress = (head.arrivals_completed, counts.set_aside);
+    match watchdog.look(progress, counts.waiting > 0, hq.clock.now(), hq.clock.wall_micros()) {
+        Look::Well => {
+            hq.supervision.set(None, false);
+            false
+        }
+        Look::Stalled { since, again } => {
+            let held = hq.board.order(Job::CustomerSync, HEADQUARTERS).schedule.held;
+            let left =
+                hq.store.sequences().await.ok().and_then(|all| all.first().map(|accounts| accounts.left));
+            let reason = match (held, left) {
+                (true, _) => "the customer sync job is held (rule X8)",
+                (false, Some(0)) => "the account numbers are exhausted (rule X6)",
+                (false, _) => "arrivals wait and none has been processed (rule X10)",
+            };
+            if again {
+                error!(reason, "the customer sync job stands still; it is started anew");
+            }
+            hq.supervision.set(Some((reason.to_owned(), Micros(since))), again);
+            again
         }
     }
 }
@@ -208,7 +322,7 @@ fn give_up(plan: &Plan, now: Micros) -> Plan {
         next_attempt_at: Some(now.0.saturating_add(pause)),
     };
     let first = plan.verdicts.first().map(|verdict| Verdict { seq: verdict.seq, fate });
-    Plan { write: Write::Nothing, verdicts: first.into_iter().collect() }
+    Plan { verdicts: first.into_iter().collect(), ..Plan::of(Write::Nothing) }
 }
 
 impl Outcome {
@@ -216,7 +330,11 @@ impl Outcome {
     fn count(&mut self, plan: &Plan, settled: &Settled) -> bool {
         match settled {
             Settled::Done | Settled::Written(_) => {
-                let aside = plan.verdicts.iter().filter(|verdict| verdict.fate != Fate::Completed).count();
+                let aside = plan
+                    .verdicts
+                    .iter()
+                    .filter(|verdict| !matches!(verdict.fate, Fate::Completed { .. }))
+                    .count();
                 self.set_aside += aside as u64;
                 self.completed += (plan.verdicts.len() - aside) as u64;
                 aside == 0

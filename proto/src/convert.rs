@@ -4,8 +4,8 @@ mod read;
 mod settings;
 mod write;
 
-pub use read::{address, content, customer, micros, operation, update};
-pub use settings::{channel_id, profile, schedule};
+pub use read::{address, content, customer, fingerprint, micros, operation, update};
+pub use settings::{attribute_definition, channel_id, job_run, profile, schedule};
 
 #[cfg(test)]
 mod tests;

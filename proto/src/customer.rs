@@ -99,6 +99,28 @@ pub struct Content {
 const FINGERPRINT: Uuid = Uuid::from_u128(0x8d0c_7f54_6a7e_4a8e_9b0c_51c3_ff2e_77a1);
 
 impl Content {
+    /// Nobody yet: an organization without a name, and nothing else.
+    #[must_use]
+    pub fn blank() -> Self {
+        Self {
+            party: Party::Organization { name: String::new() },
+            customer_group: String::new(),
+            currency: String::new(),
+            language: String::new(),
+            price_group: String::new(),
+            discount_group: String::new(),
+            tax_id: String::new(),
+            credit_limit_minor: 0,
+            blocked: false,
+            receipt_option: None,
+            receipt_email: String::new(),
+            contacts: Vec::new(),
+            addresses: Vec::new(),
+            affiliations: Vec::new(),
+            attributes: Vec::new(),
+        }
+    }
+
     /// A fingerprint (UUIDv5, so SHA-1 based) of the content: equal content, equal fingerprint, on every
     /// node and in every version that knows the same fields (rule M9).
     #[must_use]

@@ -2,6 +2,7 @@
 //! domain types. A value of a domain type has been validated (rule C2); the conversions in [`convert`] are
 //! the only way from one to the other.
 
+mod attribute;
 pub mod convert;
 mod customer;
 mod feature;
@@ -12,14 +13,16 @@ mod query;
 pub mod search;
 mod validate;
 
+pub use attribute::{AttributeDefinition, AttributeDefinitions, AttributeRule};
 pub use customer::{
     Address, AddressPurpose, Attribute, AttributeValue, Contact, ContactKind, Content, Customer,
     PENDING_DISPLAY, Party, PersonName, ReceiptOption,
 };
 pub use feature::{Feature, Features, UnknownFeature};
 pub use id::{ChannelId, CustomerId, CustomerRef, IdError, Micros};
-pub use operation::{Change, Field, Operation, OperationTable, Update};
-pub use profile::{FunctionalityProfile, Job, Schedule};
+pub use operation::{Change, Field, Operation, OperationTable, Previous, Update};
+pub use pb::common::SessionState;
+pub use profile::{DefaultCustomer, FunctionalityProfile, Job, JobRun, Schedule};
 pub use query::{Criterion, PageToken};
 pub use search::{Term, TermKind, fold, prefix_end, terms};
 pub use validate::{Violation, Violations, enhanced_fields};

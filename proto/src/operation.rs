@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use uuid::Uuid;
+
 use crate::{Address, Content, CustomerId, Micros, Violations};
 
 /// One create, update, or save of a part of a customer, as a channel logged it. Never changed once logged.
@@ -15,6 +17,47 @@ pub struct Operation {
     pub logged_at: Micros,
     /// What changed.
     pub change: Change,
+    /// What was there before, as the channel knew it.
+    #[serde(default, skip_serializing_if = "Previous::is_none")]
+    pub previous: Previous,
+    /// Of a create: the fingerprint of what the caller asked for, if that is not its own (rules M9, M11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Uuid>,
+}
+
+/// What was there before an edit, as the channel that logged it knew it: the old values of rule S1.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Previous {
+    /// Nothing: a create, a new address, or an edit that does not say.
+    #[default]
+    None,
+    /// Of an update: only the fields that it names count.
+    Values(Box<Content>),
+    /// Of a saved address.
+    Address(Address),
+}
+
+impl Previous {
+    /// What a change replaces in a customer.
+    #[must_use]
+    pub fn of(change: &Change, content: &Content) -> Self {
+        match change {
+            Change::Create(_) => Self::None,
+            Change::Update(update) => {
+                let mut before = Content::blank();
+                update.fields.iter().for_each(|field| field.copy(content, &mut before));
+                Self::Values(Box::new(before))
+            }
+            Change::SaveAddress(address) => {
+                let before = content.addresses.iter().find(|there| there.id == address.id);
+                before.map_or(Self::None, |before| Self::Address(before.clone()))
+            }
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 impl Operation {
@@ -94,8 +137,20 @@ macro_rules! fields {
                 match path { $($path => Some(Self::$variant),)* "organization" => Some(Self::Party), _ => None }
             }
 
+            /// The field's name in stored content.
+            #[must_use]
+            pub fn member(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($member),)* }
+            }
+
             fn copy(self, from: &Content, to: &mut Content) {
                 match self { $(Self::$variant => to.$member.clone_from(&from.$member),)* }
+            }
+
+            /// Whether two contents have the same value in it.
+            #[must_use]
+            pub fn is_same(self, one: &Content, other: &Content) -> bool {
+                match self { $(Self::$variant => one.$member == other.$member,)* }
             }
         }
     };

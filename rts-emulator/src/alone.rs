@@ -89,14 +89,18 @@ impl MemoryHq {
 
     pub(crate) fn create(
         &self,
-        customer: Option<common::Customer>,
+        request: hq::CreateCustomerRequest,
     ) -> Result<common::CustomerRecord, Refusal> {
+        let hq::CreateCustomerRequest { customer, fingerprint } = request;
         let customer = customer.ok_or_else(|| Violations::one("customer", "is required"))?;
         let id = customer.customer_id.parse::<CustomerId>();
         let id = id.map_err(|error| Violations::one("customer.customer_id", error))?;
         let created_at = convert::micros(customer.create_time.as_ref());
         let content = convert::content(id, customer).map_err(|violations| violations.under("customer"))?;
-        let created_as = content.fingerprint();
+        let mut v = Violations::default();
+        let asked = convert::fingerprint(&fingerprint, &mut v);
+        v.or(())?;
+        let created_as = asked.unwrap_or_else(|| content.fingerprint());
         let mut state = self.state();
         if let Some(entry) = state.customers.get(&id) {
             return if entry.created_as == created_as { Ok(entry.record()) } else { Err(Refusal::GuidTaken) };
@@ -218,7 +222,9 @@ impl MemoryHq {
 
 impl Entry {
     fn record(&self) -> common::CustomerRecord {
-        common::CustomerRecord { customer: Some((&self.customer).into()), version: self.version }
+        let customer = Some((&self.customer).into());
+        let fingerprint = self.created_as.into_bytes().to_vec();
+        common::CustomerRecord { customer, version: self.version, included_counter: 0, fingerprint }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`retry`] | bounded, jittered retries and pauses |
 //! | [`serve`] | a listener with health, reflection, metrics, deadlines and a bounded drain |
 //! | [`telemetry`] | logs and Prometheus metrics |
+//! | [`watchdog`] | notices that something waits and nothing moves |
 
 pub mod clock;
 pub mod config;
@@ -23,3 +24,4 @@ pub mod serve;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod watchdog;

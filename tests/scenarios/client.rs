@@ -101,7 +101,8 @@ impl Headquarters {
             rts_timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
             ..Default::default()
         };
-        let request = UpdateProfileRequest { channel_id: store.id.clone(), profile: Some(profile) };
+        let request =
+            UpdateProfileRequest { channel_id: store.id.clone(), profile: Some(profile), from_version: 0 };
         let version =
             self.admin.clone().update_profile(request).await.expect("a profile").into_inner().version;
         self.run(Job::ChannelConfiguration1070, &store.id).await;

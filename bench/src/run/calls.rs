@@ -114,7 +114,7 @@ pub async fn known_customer(fleet: &Fleet, clock: &dyn Clock, seed: u64) -> Resu
     let content = convert::content(CustomerId(id), customer(id, &mut rng));
     let content = content.map_err(|violations| Error::Usage(violations.to_string()))?;
     let customer = Customer { customer_id: id.to_string(), ..Customer::from(&content) };
-    let create = hq::CreateCustomerRequest { customer: Some(customer) };
+    let create = hq::CreateCustomerRequest { customer: Some(customer), fingerprint: Vec::new() };
     let created = fleet.rts.clone().create_customer(as_probe(create)).await;
     created.map_err(|status| Error::service("headquarters", status))?;
     Ok(id)

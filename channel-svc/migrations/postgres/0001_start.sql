@@ -78,5 +78,8 @@ create table job_runs (
     started_at bigint not null,
     elapsed_micros bigint not null,
     moved bigint not null,
-    error text not null
+    error text not null,
+    -- tillsync.common.v1.SessionState
+    state bigint not null,
+    bytes bigint not null
 );

@@ -52,5 +52,8 @@ create table job_runs (
     started_at integer not null,
     elapsed_micros integer not null,
     moved integer not null,
-    error text not null
+    error text not null,
+    -- tillsync.common.v1.SessionState
+    state integer not null,
+    bytes integer not null
 ) strict, without rowid;

@@ -3,19 +3,20 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use tillsync_proto::pb::{common::FeedCursor, hq::ListCustomerChangesResponse};
 
-use super::{Exchange, JobError};
+use super::{Exchange, JobError, Moved};
 use crate::{
-    log::entry::Entry,
+    log::entry::{Entry, Row},
     rts,
     store::{Advance, Batch, Incoming, Store},
 };
 
 impl<S: Store> Exchange<S> {
     /// Applies pages until the channel is level with headquarters as it was when the run began.
-    pub(super) async fn customers_1010(&self) -> Result<u64, JobError> {
-        let (mut moved, mut unreadable, mut goal) = (0, 0, None);
+    pub(super) async fn customers_1010(&self) -> Result<Moved, JobError> {
+        let (mut moved, mut unreadable, mut goal) = (Moved::default(), 0, None);
         loop {
             let progress = self.store.table_progress().await?;
             let cursor = FeedCursor { epoch: progress.feed_epoch.clone(), version: progress.feed_version };
@@ -34,8 +35,9 @@ impl<S: Store> Exchange<S> {
                 return Err(JobError::Answer("changes without an epoch"));
             }
             let goal = *goal.get_or_insert(page.head_version);
+            let bytes = page.encoded_len();
             let (applied, skipped) = self.apply_page(page, &next).await?;
-            moved += applied;
+            moved.add(applied, if applied > 0 { bytes } else { 0 });
             unreadable += skipped;
             let stuck = next.version == progress.feed_version && next.epoch == progress.feed_epoch;
             if next.version >= goal || stuck {
@@ -64,18 +66,27 @@ impl<S: Store> Exchange<S> {
         &self,
         page: ListCustomerChangesResponse,
         next: &FeedCursor,
-    ) -> Result<(u64, u64), JobError> {
+    ) -> Result<(usize, u64), JobError> {
+        // What a terminal has brought to its store is in what comes back from there, or will be: it is served here only
+        // while the store cannot be asked.
+        let included = match self.terminal {
+            true => Some(self.store.log_progress().await?.uploaded_through),
+            false => None,
+        };
         let (mut incoming, mut unreadable) = (Vec::with_capacity(page.records.len()), 0);
         for record in page.records {
             match rts::row(Some(record), &next.epoch) {
-                Ok(row) => incoming.push(Incoming::Entry(Arc::new(Entry::new(row)))),
+                Ok(row) => {
+                    let row = Row { included: included.unwrap_or(row.included), ..row };
+                    incoming.push(Incoming::Entry(Arc::new(Entry::new(row))));
+                }
                 Err(_) => {
                     unreadable += 1;
                     self.metrics.unreadable();
                 }
             }
         }
-        let moved = u64::try_from(incoming.len()).unwrap_or(u64::MAX);
+        let moved = incoming.len();
         let (epoch, version, head) = (next.epoch.clone(), next.version, page.head_version);
         let advance = Advance::Feed { epoch, version, head, at: self.now() };
         let applied = self.store.apply(Arc::new(Batch { incoming, advance })).await?;

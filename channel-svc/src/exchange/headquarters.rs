@@ -21,12 +21,18 @@ use tonic::{
 };
 
 use super::JobError;
-use crate::status::describe;
+use crate::status::{describe, is_unreached};
 
 /// How long a call of the exchange may take; the next run tries again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Customers in one page of changes.
 const CHANGES: i32 = 2_000;
+
+/// What a failed call is to a job.
+pub(super) fn failed(status: &Status) -> JobError {
+    let text = describe(status);
+    if is_unreached(status) { JobError::Unreached(text) } else { JobError::Refused(text) }
+}
 
 /// Headquarters, as the jobs call it.
 #[derive(Clone)]
@@ -52,8 +58,8 @@ impl Headquarters {
         request.set_timeout(CALL_TIMEOUT);
         match timeout(CALL_TIMEOUT, call(self.client.clone(), request)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(JobError::Headquarters(describe(&status))),
-            Err(_) => Err(JobError::Headquarters("no answer in time".to_owned())),
+            Ok(Err(status)) => Err(failed(&status)),
+            Err(_) => Err(JobError::Unreached("no answer in time".to_owned())),
         }
     }
 
@@ -61,7 +67,7 @@ impl Headquarters {
     ///
     /// # Errors
     ///
-    /// [`JobError::Headquarters`].
+    /// [`JobError::Unreached`] or [`JobError::Refused`].
     pub async fn upload(&self, operations: Vec<Operation>) -> Result<UploadOperationsResponse, JobError> {
         let message = UploadOperationsRequest { channel_id: self.channel.clone(), operations };
         self.call(message, async |mut hq, m| hq.upload_operations(m).await).await
@@ -71,7 +77,7 @@ impl Headquarters {
     ///
     /// # Errors
     ///
-    /// [`JobError::Headquarters`].
+    /// [`JobError::Unreached`] or [`JobError::Refused`].
     pub async fn changes(&self, cursor: FeedCursor) -> Result<ListCustomerChangesResponse, JobError> {
         let channel_id = self.channel.clone();
         let message = ListCustomerChangesRequest { channel_id, cursor: Some(cursor), page_size: CHANGES };
@@ -82,7 +88,7 @@ impl Headquarters {
     ///
     /// # Errors
     ///
-    /// [`JobError::Headquarters`].
+    /// [`JobError::Unreached`] or [`JobError::Refused`].
     pub async fn configuration(&self, job: Job) -> Result<GetConfigurationResponse, JobError> {
         let message =
             GetConfigurationRequest { channel_id: self.channel.clone(), job: WireJob::from(job).into() };
@@ -93,14 +99,14 @@ impl Headquarters {
     ///
     /// # Errors
     ///
-    /// [`JobError::Headquarters`].
+    /// [`JobError::Unreached`] or [`JobError::Refused`].
     pub async fn watch(&self) -> Result<Streaming<WatchJobsResponse>, JobError> {
         let message = WatchJobsRequest { channel_id: self.channel.clone() };
         let answer = timeout(CALL_TIMEOUT, self.client.clone().watch_jobs(message)).await;
         match answer {
             Ok(Ok(stream)) => Ok(stream.into_inner()),
-            Ok(Err(status)) => Err(JobError::Headquarters(describe(&status))),
-            Err(_) => Err(JobError::Headquarters("no answer in time".to_owned())),
+            Ok(Err(status)) => Err(failed(&status)),
+            Err(_) => Err(JobError::Unreached("no answer in time".to_owned())),
         }
     }
 
@@ -108,7 +114,7 @@ impl Headquarters {
     ///
     /// # Errors
     ///
-    /// [`JobError::Headquarters`].
+    /// [`JobError::Unreached`] or [`JobError::Refused`].
     pub async fn report(&self, status: ChannelStatus, ended_runs: Vec<JobRun>) -> Result<(), JobError> {
         let message = ReportStatusRequest { status: Some(status), ended_runs };
         self.call(message, async |mut hq, m| hq.report_status(m).await).await.map(|_| ())

@@ -13,7 +13,7 @@ use tillsync_proto::{
 };
 use tokio::time::timeout;
 
-use super::{Exchange, JobError};
+use super::{Exchange, JobError, Moved};
 use crate::{
     log::{entry::operation, slices},
     store::{Advance, Batch, Incoming, Store, StoreError},
@@ -28,17 +28,18 @@ const TABLES: Duration = Duration::from_secs(5);
 
 impl<S: Store> Exchange<S> {
     /// Brings what was logged and applied before the run began.
-    pub(super) async fn upload(&self) -> Result<u64, JobError> {
+    pub(super) async fn upload(&self) -> Result<Moved, JobError> {
         // What has been brought is in the tables, so that an account number in the answer finds its customer.
         let _ = timeout(TABLES, self.tail.applied()).await;
         let goal = self.store.table_progress().await?.applied_through;
-        let mut moved = 0;
+        let mut moved = Moved::default();
         loop {
             let page = self.page(goal).await?;
             if page.is_empty() {
                 return Ok(moved);
             }
-            moved += self.bring(page).await?;
+            let bytes = page.iter().map(prost::Message::encoded_len).sum();
+            moved.add(self.bring(page).await?, bytes);
         }
     }
 
@@ -61,7 +62,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Brings one page; gives how many operations were answered.
-    async fn bring(&self, page: Vec<common::Operation>) -> Result<u64, JobError> {
+    async fn bring(&self, page: Vec<common::Operation>) -> Result<usize, JobError> {
         let asked: Vec<(u64, String)> =
             page.iter().map(|operation| (operation.counter, operation.customer_id.clone())).collect();
         let answer = self.hq.upload(page).await?;
@@ -80,7 +81,7 @@ impl<S: Store> Exchange<S> {
         };
         self.store.set_uploaded(through, &answer.epoch).await?;
         self.metrics.uploaded(answered);
-        Ok(u64::try_from(answered).unwrap_or(u64::MAX))
+        Ok(answered)
     }
 
     /// Applies the account numbers of customers that are real already.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{Exchange, JobError};
-use crate::{report::wire_run, store::Store};
+use crate::store::Store;
 
 /// Between two reports, if no run has ended.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ impl<S: Store> Exchange<S> {
     async fn report(&self) -> Result<(), JobError> {
         let status = self.status().await?;
         let runs: Vec<_> = self.lock_ended().iter().cloned().collect();
-        let wire: Vec<common::JobRun> = runs.iter().map(wire_run).collect();
+        let wire: Vec<common::JobRun> = runs.iter().map(Into::into).collect();
         self.hq.report(status, wire).await?;
         // Runs that ended meanwhile stay for the next report.
         self.lock_ended().retain(|run| !runs.contains(run));

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use service_kit::config::Chain;
-use tillsync_proto::Job;
-use tokio::time::{Instant, sleep_until};
+use tillsync_proto::{Job, JobRun, SessionState};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Exchange, JOBS, MAX_ENDED, Order};
-use crate::store::{JobRun, Store};
+use super::{Exchange, JOBS, MAX_ENDED, Moved, Order};
+use crate::store::Store;
 
 /// Runs a job again and again until the token is cancelled.
 pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &CancellationToken) {
@@ -27,7 +30,7 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
             if let Some(asked) = order.run_request {
                 // Headquarters counts anew: it is another database.
                 carried_out = if asked < carried_out { 0 } else { carried_out };
-                if asked > carried_out {
+                if asked > carried_out.max(order.canceled_through) {
                     break asked;
                 }
             }
@@ -49,7 +52,8 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
                 }
             }
         };
-        let Some(run) = stop.run_until_cancelled(exchange.run_once(job, request)).await else { return };
+        let running = exchange.run_once(job, request, canceled(&mut orders, place, request));
+        let Some(run) = stop.run_until_cancelled(running).await else { return };
         if request != 0 {
             carried_out = request;
         }
@@ -59,6 +63,13 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
             _ => {}
         }
         failing = !run.error.is_empty();
+    }
+}
+
+/// Waits until a request is canceled. A scheduled run never is.
+async fn canceled(orders: &mut watch::Receiver<[Order; JOBS.len()]>, place: usize, request: u64) {
+    if request == 0 || orders.wait_for(|orders| orders[place].canceled_through >= request).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -85,19 +96,28 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Runs a job once, keeps the run, and reports it if it moved rows, failed, or was asked for.
-    pub(super) async fn run_once(&self, job: Job, request: u64) -> JobRun {
+    pub(super) async fn run_once(
+        &self,
+        job: Job,
+        request: u64,
+        canceled: impl Future<Output = ()>,
+    ) -> JobRun {
         let (started_at, begun) = (self.now(), self.clock.now());
-        let result = self.try_once(job).await;
-        let elapsed = self.clock.now().saturating_duration_since(begun);
-        let (rows, error) = match result {
-            Ok(rows) => (rows, String::new()),
-            Err(error) => (0, error.to_string()),
+        let result = tokio::select! {
+            result = self.try_once(job) => Some(result),
+            () = canceled => None,
         };
-        let run = JobRun { job, run_request: request, started_at, elapsed, rows, error };
+        let elapsed = self.clock.now().saturating_duration_since(begun);
+        let (Moved { rows, bytes }, state, error) = match result {
+            Some(Ok(moved)) => (moved, SessionState::Applied, String::new()),
+            Some(Err(error)) => (Moved::default(), error.state(job), error.to_string()),
+            None => (Moved::default(), SessionState::Canceled, String::new()),
+        };
+        let run = JobRun { job, run_request: request, started_at, elapsed, state, rows, bytes, error };
         if let Err(error) = self.store.save_run(&run).await {
             error!(error = %Chain(&error), "the run of a job cannot be kept");
         }
-        if request != 0 || run.rows > 0 || !run.error.is_empty() {
+        if run.is_session() {
             let mut ended = self.lock_ended();
             if ended.len() == MAX_ENDED {
                 ended.pop_front();

@@ -8,7 +8,7 @@ use tillsync_proto::{convert, pb::hq::WatchJobsResponse};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Exchange, JOBS, JobError, Order};
+use super::{Exchange, JOBS, JobError, Order, headquarters::failed};
 use crate::store::{Setting, Store};
 
 /// Listens until the token is cancelled, again and again.
@@ -33,7 +33,7 @@ impl<S: Store> Exchange<S> {
         let mut told = self.hq.watch().await?;
         loop {
             let next = told.message().await;
-            let next = next.map_err(|status| JobError::Headquarters(crate::status::describe(&status)))?;
+            let next = next.map_err(|status| failed(&status))?;
             let Some(next) = next else { return Ok(()) };
             backoff.reset();
             self.told(&next).await?;
@@ -52,7 +52,8 @@ impl<S: Store> Exchange<S> {
         };
         // The customer sync job runs at headquarters.
         let Some(place) = JOBS.iter().position(|job| *job == schedule.job) else { return Ok(()) };
-        let order = Order { schedule, run_request: Some(told.run_request) };
+        let (run_request, canceled_through) = (Some(told.run_request), told.canceled_through);
+        let order = Order { schedule, run_request, canceled_through };
         if self.orders.borrow()[place].schedule != schedule {
             self.store.save_setting(Setting::Schedule(schedule)).await?;
         }

@@ -29,7 +29,7 @@ pub(super) struct Service<S>(pub Customers<S>);
 type Answer<T> = Result<Response<T>, Status>;
 
 fn customer(row: &Row) -> Option<common::Customer> {
-    Some((&row.customer).into())
+    Some(row.shown())
 }
 
 fn scope(scope: i32) -> Result<Scope, Error> {
@@ -114,7 +114,7 @@ impl<S: Store> CustomerService for Service<S> {
         let search =
             Search { criterion, wire, scope, page_size: message.page_size, page_token: message.page_token };
         let page = self.0.search(search, deadline).await?;
-        let customers = page.rows.iter().map(|row| (&row.customer).into()).collect();
+        let customers = page.rows.iter().map(Row::shown).collect();
         let next_page_token = page.next_page_token;
         Ok(Response::new(wire::SearchCustomersResponse { customers, next_page_token }))
     }
@@ -125,7 +125,7 @@ impl<S: Store> CustomerService for Service<S> {
     ) -> Answer<wire::ListCustomersResponse> {
         let message = request.into_inner();
         let page = self.0.list(message.page_size, &message.page_token).await?;
-        let customers = page.rows.iter().map(|row| (&row.customer).into()).collect();
+        let customers = page.rows.iter().map(Row::shown).collect();
         let next_page_token = page.next_page_token;
         Ok(Response::new(wire::ListCustomersResponse { customers, next_page_token }))
     }

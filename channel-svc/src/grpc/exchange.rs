@@ -60,9 +60,11 @@ impl<S: Store> DataExchangeService for Service<S> {
         let flags = request.get_ref().job() == common::Job::GlobalConfiguration1110;
         Ok(Response::new(if flags {
             let features = settings.features.iter().map(|f| common::Feature::from(f).into()).collect();
-            GetConfigurationResponse { version: settings.features_version, features, ..Default::default() }
+            let attributes = settings.attributes.iter().map(Into::into).collect();
+            let version = settings.features_version;
+            GetConfigurationResponse { version, features, attributes, ..Default::default() }
         } else {
-            let profile = Some(settings.profile.into());
+            let profile = Some(settings.profile.clone().into());
             GetConfigurationResponse { version: settings.profile_version, profile, ..Default::default() }
         }))
     }
@@ -70,7 +72,11 @@ impl<S: Store> DataExchangeService for Service<S> {
     /// The default schedules, which nobody changes.
     async fn watch_jobs(&self, _: Request<WatchJobsRequest>) -> Answer<Self::WatchJobsStream> {
         let told = Job::ALL.map(|job| {
-            Ok(WatchJobsResponse { schedule: Some(Schedule::default_for(job).into()), run_request: 0 })
+            Ok(WatchJobsResponse {
+                schedule: Some(Schedule::default_for(job).into()),
+                run_request: 0,
+                canceled_through: 0,
+            })
         });
         let stop = self.customers.shutdown.clone();
         let rest = tokio_stream::once(()).then(move |()| {

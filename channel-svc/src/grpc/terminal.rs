@@ -107,7 +107,19 @@ impl<S: Store> CustomerService for Service<S> {
         &self,
         request: Request<wire::UpdateCustomerRequest>,
     ) -> Answer<wire::UpdateCustomerResponse> {
-        self.store_only(request, async |mut s, m| s.update_customer(m).await).await
+        self.either(
+            request,
+            async |mut s, m| s.update_customer(m).await,
+            async |m| {
+                // Offline, affiliations can be added and removed, and nothing else (rule L5).
+                let paths = m.get_ref().update_mask.as_ref().map_or(&[][..], |mask| &mask.paths);
+                if paths.is_empty() || paths.iter().any(|path| path != "affiliations") {
+                    return Err(Error::Offline.into());
+                }
+                self.own.update_customer(m).await
+            },
+        )
+        .await
     }
 
     async fn search_customers(

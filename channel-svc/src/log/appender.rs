@@ -1,5 +1,6 @@
 //! The one task that writes to the log. It also decides whether a create under a GUID of the caller's is a
-//! repeat (rule M9), because here all creates pass, one after the other.
+//! repeat (rule M9), and makes edits to the present state of their customers, because here all of them pass, one
+//! after the other.
 
 use std::{
     collections::{HashMap, hash_map},
@@ -11,11 +12,17 @@ use service_kit::{
     config::Chain,
     group::{Batches, Group, GroupError, group},
 };
-use tillsync_proto::CustomerId;
+use tillsync_proto::{Change, CustomerId, Micros, Previous, Violations};
 use tokio::time::timeout;
 use tracing::error;
 
-use super::{Tail, entry::Entry, pack::pack, tail::together, unpack};
+use super::{
+    Tail,
+    entry::{Edit, Entry, MAX_EDITS, Row},
+    pack::pack,
+    tail::together,
+    unpack,
+};
 use crate::{
     metrics::Metrics,
     store::{Store, StoreError},
@@ -30,10 +37,40 @@ const BATCH: usize = 512;
 const ROOM: Duration = Duration::from_secs(2);
 
 /// Something to append.
-struct Item {
-    entry: Arc<Entry>,
-    /// The GUID came from the caller, so it may be a repeat.
-    check: bool,
+enum Item {
+    /// What headquarters has told, or a create whose GUID was minted here.
+    New(Arc<Entry>),
+    /// A create under a GUID that came from the caller, so it may be a repeat.
+    Create(Arc<Entry>),
+    /// An edit of a customer.
+    Edit(Box<EditRequest>),
+}
+
+impl Item {
+    /// Whose present state it depends on.
+    fn depends_on(&self) -> Option<CustomerId> {
+        match self {
+            Self::New(_) => None,
+            Self::Create(entry) => Some(entry.id()),
+            Self::Edit(edit) => Some(edit.customer),
+        }
+    }
+}
+
+/// An edit to log (rules E1, E3).
+pub(crate) struct EditRequest {
+    /// Whose.
+    pub customer: CustomerId,
+    /// The customer as headquarters has it, for one that this store does not know.
+    pub base: Option<Row>,
+    /// What changes.
+    pub change: Change,
+    /// What its maker saw before; absent: what is there.
+    pub previous: Option<Previous>,
+    /// When it was made.
+    pub made_at: Micros,
+    /// Empty, or the customer's present version.
+    pub etag: String,
 }
 
 /// What became of it.
@@ -45,6 +82,21 @@ pub(crate) enum Appended {
     Known(Arc<Entry>),
     /// The GUID belongs to a customer with other content: nothing was written.
     Taken,
+    /// The edit cannot be made: nothing was written.
+    Refused(EditRefusal),
+}
+
+/// Why an edit cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EditRefusal {
+    /// Nobody knows the customer.
+    Unknown,
+    /// The customer has changed since the etag was read.
+    Changed,
+    /// What would be there breaks rules.
+    Invalid(Violations),
+    /// Too many edits of the customer wait for headquarters.
+    TooMany,
 }
 
 /// Why nothing was appended, as far as is known.
@@ -75,7 +127,21 @@ impl Log {
     ///
     /// [`LogError`].
     pub async fn append(&self, entry: Entry, check: bool) -> Result<Appended, LogError> {
-        let item = Item { entry: Arc::new(entry), check };
+        let entry = Arc::new(entry);
+        self.submit(if check { Item::Create(entry) } else { Item::New(entry) }).await
+    }
+
+    /// Makes an edit to the customer's present state and appends it; nothing comes in between. Returns after the
+    /// commit. An edit that changes nothing is not written.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub async fn edit(&self, edit: EditRequest) -> Result<Appended, LogError> {
+        self.submit(Item::Edit(Box::new(edit))).await
+    }
+
+    async fn submit(&self, item: Item) -> Result<Appended, LogError> {
         match self.group.submit(item).await {
             Ok(result) => result,
             Err(GroupError::Full) => Err(LogError::Full),
@@ -139,11 +205,11 @@ impl<S: Store> Appender<S> {
             self.uncertain = false;
         }
         let known = self.known(&items).await.map_err(failed)?;
-        let (verdicts, new) = decide(items, known);
+        let first = self.newest + 1;
+        let (verdicts, new) = decide(items, known, first);
         if new.is_empty() {
             return Ok((verdicts, Vec::new()));
         }
-        let first = self.newest + 1;
         if let Err(error) = self.store.append(pack(first, &new)).await {
             // A connection that is lost at the commit leaves the outcome open.
             self.uncertain = true;
@@ -160,8 +226,7 @@ impl<S: Store> Appender<S> {
     /// an entry on its way from one to the other is not missed.
     async fn known(&self, items: &[Item]) -> Result<HashMap<CustomerId, Arc<Entry>>, StoreError> {
         let mut known = HashMap::new();
-        let ids: Vec<CustomerId> =
-            items.iter().filter(|item| item.check).map(|item| item.entry.id()).collect();
+        let ids: Vec<CustomerId> = items.iter().filter_map(Item::depends_on).collect();
         if ids.is_empty() {
             return Ok(known);
         }
@@ -191,12 +256,23 @@ impl<S: Store> Appender<S> {
     }
 }
 
-/// The verdict for each item, and the entries to append.
-fn decide(items: Vec<Item>, mut known: HashMap<CustomerId, Arc<Entry>>) -> (Vec<Appended>, Vec<Arc<Entry>>) {
+type Known = HashMap<CustomerId, Arc<Entry>>;
+
+/// The verdict for each item, and the entries to append, which are numbered from `first` on.
+fn decide(items: Vec<Item>, mut known: Known, first: u64) -> (Vec<Appended>, Vec<Arc<Entry>>) {
     let mut new = Vec::with_capacity(items.len());
-    let verdicts = items.into_iter().map(|Item { entry, check }| {
-        if check {
-            match known.entry(entry.id()) {
+    let verdicts = items.into_iter().map(|item| {
+        let entry = match item {
+            Item::New(entry) => {
+                // An edit behind it in the same commit builds on it.
+                if let Some(there) = known.get_mut(&entry.id())
+                    && let Some(row) = there.row.merged(&entry.row)
+                {
+                    *there = Arc::new(Entry::new(row));
+                }
+                entry
+            }
+            Item::Create(entry) => match known.entry(entry.id()) {
                 hash_map::Entry::Occupied(there) => {
                     let asked = entry.row.origin.as_ref().map(|origin| origin.fingerprint);
                     return match asked.is_none_or(|fingerprint| there.get().row.repeats(fingerprint)) {
@@ -204,14 +280,50 @@ fn decide(items: Vec<Item>, mut known: HashMap<CustomerId, Arc<Entry>>) -> (Vec<
                         false => Appended::Taken,
                     };
                 }
-                hash_map::Entry::Vacant(place) => {
-                    place.insert(Arc::clone(&entry));
+                hash_map::Entry::Vacant(place) => Arc::clone(place.insert(entry)),
+            },
+            Item::Edit(edit) => {
+                let seq = first + u64::try_from(new.len()).unwrap_or_default();
+                match make(*edit, &known, seq) {
+                    Ok(entry) => {
+                        known.insert(entry.id(), Arc::clone(&entry));
+                        entry
+                    }
+                    Err(verdict) => return verdict,
                 }
             }
-        }
+        };
         new.push(Arc::clone(&entry));
         Appended::New(entry)
     });
     let verdicts = verdicts.collect();
     (verdicts, new)
+}
+
+/// The entry of an edit, or why there is none.
+fn make(edit: EditRequest, known: &Known, seq: u64) -> Result<Arc<Entry>, Appended> {
+    let EditRequest { customer, base, change, previous, made_at: logged_at, etag } = edit;
+    let refused = |refusal| Err(Appended::Refused(refusal));
+    let there = match (known.get(&customer), base) {
+        (Some(there), _) => Arc::clone(there),
+        (None, Some(base)) => Arc::new(Entry::new(base)),
+        (None, None) => return refused(EditRefusal::Unknown),
+    };
+    let row = &there.row;
+    if !etag.is_empty() && row.customer.etag() != etag {
+        return refused(EditRefusal::Changed);
+    }
+    let content = &row.customer.content;
+    let previous = previous.unwrap_or_else(|| Previous::of(&change, content));
+    let edited = row.edited(Edit { seq, logged_at, change, previous });
+    if edited.customer.content == *content {
+        return Err(Appended::Known(there));
+    }
+    if let Err(violations) = edited.customer.content.validate() {
+        return refused(EditRefusal::Invalid(violations));
+    }
+    if row.edits.len() >= MAX_EDITS {
+        return refused(EditRefusal::TooMany);
+    }
+    Ok(Arc::new(Entry::new(edited)))
 }

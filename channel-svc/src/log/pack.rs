@@ -21,7 +21,7 @@ pub(super) fn pack(first: u64, entries: &[Arc<Entry>]) -> Vec<LogRow> {
             let _ = prost::encode_length_delimiter(bytes.len(), &mut row.body);
             row.body.extend_from_slice(bytes);
             row.through = seq;
-            if entry.row.is_operation() {
+            if entry.row.is_operation(seq) {
                 row.operation_through = Some(seq);
             }
         }

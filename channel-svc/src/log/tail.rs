@@ -97,10 +97,10 @@ impl Tail {
         self.read().queue.len()
     }
 
-    /// The numbers of those that are operations, that is customers created async.
-    pub fn operations(&self) -> Vec<u64> {
+    /// The numbers of those that are async creates.
+    pub fn creates(&self) -> Vec<u64> {
         let state = self.read();
-        state.queue.iter().filter(|(_, entry)| entry.row.is_operation()).map(|(seq, _)| *seq).collect()
+        state.queue.iter().filter(|(_, entry)| entry.row.is_create()).map(|(seq, _)| *seq).collect()
     }
 
     /// What the tail knows of a customer.
@@ -182,7 +182,7 @@ mod tests {
         let content = convert::content(id, person("tail")).unwrap();
         let customer =
             Customer { id, account_number: None, content, loyalty_cards: Vec::new(), created_at: Micros(0) };
-        Arc::new(Entry::new(Row { customer, stamp: None, origin: None }))
+        Arc::new(Entry::new(Row::new(customer, None, None)))
     }
 
     #[tokio::test]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use service_kit::retry::transaction;
 use sqlx::PgConnection;
-use tillsync_proto::{Criterion, CustomerId};
+use tillsync_proto::{Criterion, CustomerId, JobRun};
 use uuid::Uuid;
 
 use super::{
-    Applied, Batch, JobRun, PostgresStore, Setting, Settings, StoreError, TableProgress, TableStore,
+    Applied, Batch, PostgresStore, Setting, Settings, StoreError, TableProgress, TableStore,
     plan::{self, Plan, ProgressRow, TermRow},
     search,
     settings::{self, RunRow, SettingRow},
@@ -154,7 +154,7 @@ impl TableStore for PostgresStore {
         let row = settings::run_row(run);
         transaction("save_run", &self.ids, async || {
             let sql = sqlx::query(settings::SAVE_RUN).bind(&row.0).bind(row.1).bind(row.2).bind(row.3);
-            sql.bind(row.4).bind(&row.5).execute(&self.pool).await?;
+            sql.bind(row.4).bind(&row.5).bind(row.6).bind(row.7).execute(&self.pool).await?;
             Ok(())
         })
         .await

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json as json;
-use tillsync_proto::{Features, Job, Micros, Schedule};
+use tillsync_proto::{AttributeDefinitions, Features, Job, JobRun, Micros, Schedule, SessionState};
 
-use super::{JobRun, Setting, Settings, StoreError, TableProgress, signed, unsigned};
+use super::{Setting, Settings, StoreError, TableProgress, signed, unsigned};
 
 pub(super) const ID_OF_ACCOUNT: &str =
     "select customer_id from customer_terms where kind = 4 and term = $1 order by customer_id limit 1";
@@ -21,12 +22,14 @@ pub(super) const SETTINGS: &str = "select name, version, value from settings";
 pub(super) const SAVE_SETTING: &str = "insert into settings (name, version, value) values ($1, $2, $3) \
      on conflict (name) do update set version = excluded.version, value = excluded.value";
 pub(super) const RUNS: &str =
-    "select job, run_request, started_at, elapsed_micros, moved, error from job_runs";
+    "select job, run_request, started_at, elapsed_micros, moved, error, state, bytes from job_runs";
 pub(super) const SAVE_RUN: &str = "insert into job_runs \
-     (job, run_request, started_at, elapsed_micros, moved, error) values ($1, $2, $3, $4, $5, $6) \
+     (job, run_request, started_at, elapsed_micros, moved, error, state, bytes) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8) \
      on conflict (job) do update set run_request = case excluded.run_request when 0 \
      then job_runs.run_request else excluded.run_request end, started_at = excluded.started_at, \
-     elapsed_micros = excluded.elapsed_micros, moved = excluded.moved, error = excluded.error";
+     elapsed_micros = excluded.elapsed_micros, moved = excluded.moved, error = excluded.error, \
+     state = excluded.state, bytes = excluded.bytes";
 
 pub(super) type ProgressColumns = (i64, i64, i64, Option<i64>, String, i64, i64, i64, i64);
 
@@ -47,6 +50,13 @@ pub(super) fn progress(row: ProgressColumns) -> TableProgress {
 
 pub(super) type SettingRow = (String, i64, String);
 
+/// What 1110 has brought, as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Global {
+    bits: i64,
+    attributes: AttributeDefinitions,
+}
+
 const PROFILE: &str = "profile";
 const FEATURES: &str = "features";
 const IDENTITY: &str = "identity";
@@ -64,8 +74,9 @@ pub(super) fn read(rows: Vec<SettingRow>) -> Result<Settings, StoreError> {
                 settings.profile_version = unsigned(version);
             }
             FEATURES => {
-                let bits = value.parse().map_err(|error| inconsistent(&name, error))?;
-                settings.features = Features::from_bits(bits);
+                let global: Global = json::from_str(&value).map_err(|error| inconsistent(&name, error))?;
+                settings.features = Features::from_bits(global.bits);
+                settings.attributes = global.attributes;
                 settings.features_version = unsigned(version);
             }
             IDENTITY => {
@@ -87,8 +98,10 @@ pub(super) fn write(setting: Setting) -> Result<SettingRow, StoreError> {
             let value = json::to_string(&profile).map_err(|error| inconsistent(PROFILE, error))?;
             (PROFILE.to_owned(), signed(version), value)
         }
-        Setting::Features(features, version) => {
-            (FEATURES.to_owned(), signed(version), features.bits().to_string())
+        Setting::Features(features, attributes, version) => {
+            let global = Global { bits: features.bits(), attributes };
+            let value = json::to_string(&global).map_err(|error| inconsistent(FEATURES, error))?;
+            (FEATURES.to_owned(), signed(version), value)
         }
         Setting::Identity(identity) => (IDENTITY.to_owned(), 0, identity.to_string()),
         Setting::Schedule(schedule) => {
@@ -99,16 +112,20 @@ pub(super) fn write(setting: Setting) -> Result<SettingRow, StoreError> {
     })
 }
 
-pub(super) type RunRow = (String, i64, i64, i64, i64, String);
+pub(super) type RunRow = (String, i64, i64, i64, i64, String, i64, i64);
 
-pub(super) fn run((job, request, started, elapsed, rows, error): RunRow) -> Result<JobRun, StoreError> {
+pub(super) fn run(row: RunRow) -> Result<JobRun, StoreError> {
+    let (job, request, started, elapsed, rows, error, state, bytes) = row;
+    let state = i32::try_from(state).ok().and_then(|state| SessionState::try_from(state).ok());
     let known = Job::from_name(&job);
     Ok(JobRun {
         job: known.ok_or_else(|| StoreError::Inconsistent(format!("the job {job}")))?,
         run_request: unsigned(request),
         started_at: Micros(started),
         elapsed: Duration::from_micros(unsigned(elapsed)),
+        state: state.unwrap_or_default(),
         rows: unsigned(rows),
+        bytes: unsigned(bytes),
         error,
     })
 }
@@ -116,5 +133,7 @@ pub(super) fn run((job, request, started, elapsed, rows, error): RunRow) -> Resu
 pub(super) fn run_row(run: &JobRun) -> RunRow {
     let elapsed = i64::try_from(run.elapsed.as_micros()).unwrap_or(i64::MAX);
     let name = run.job.name().to_owned();
-    (name, signed(run.run_request), run.started_at.0, elapsed, signed(run.rows), run.error.clone())
+    let (state, bytes) = (i64::from(i32::from(run.state)), signed(run.bytes));
+    let (request, rows) = (signed(run.run_request), signed(run.rows));
+    (name, request, run.started_at.0, elapsed, rows, run.error.clone(), state, bytes)
 }

@@ -4,11 +4,11 @@ use std::{fmt::Write as _, sync::Arc};
 
 use service_kit::{database::BEGIN_IMMEDIATE, retry::transaction};
 use sqlx::{QueryBuilder, SqliteConnection};
-use tillsync_proto::{Criterion, CustomerId};
+use tillsync_proto::{Criterion, CustomerId, JobRun};
 use uuid::Uuid;
 
 use super::{
-    Applied, Batch, JobRun, Setting, Settings, SqliteStore, StoreError, TableProgress, TableStore,
+    Applied, Batch, Setting, Settings, SqliteStore, StoreError, TableProgress, TableStore,
     plan::{self, Plan, ProgressRow},
     search,
     settings::{self, RunRow, SettingRow},
@@ -169,7 +169,7 @@ impl TableStore for SqliteStore {
         let row = settings::run_row(run);
         transaction("save_run", &self.ids, async || {
             let sql = sqlx::query(settings::SAVE_RUN).bind(&row.0).bind(row.1).bind(row.2).bind(row.3);
-            sql.bind(row.4).bind(&row.5).execute(&self.tables.writer).await?;
+            sql.bind(row.4).bind(&row.5).bind(row.6).bind(row.7).execute(&self.tables.writer).await?;
             Ok(())
         })
         .await

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use tillsync_proto::pb::{
-    channel::{
-        CreateCustomerRequest, CreatePath, Scope, SearchCustomersRequest, search_customers_request::Criterion,
+use tillsync_proto::{
+    Feature,
+    pb::{
+        channel::{
+            CreateCustomerRequest, CreatePath, Scope, SearchCustomersRequest,
+            search_customers_request::Criterion,
+        },
+        common::{Attribute, SyncState, attribute::Value, customer::Party},
     },
-    common::{Attribute, SyncState, attribute::Value, customer::Party},
 };
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -184,7 +188,7 @@ async fn e2_what_cannot_travel_is_refused_by_name() {
     assert_eq!(fields(&refused), ["customer.person.title", "customer.affiliations", "customer.attributes"]);
     assert_eq!(metadata(&refused, "missing"), "flag E2");
     assert!(metadata(&refused, "lifted_by").contains("1110"));
-    hq.set_e2(true).await;
+    hq.set_flags(&[Feature::E2]).await;
     let created = shop.create("", customer.clone()).await.unwrap().customer.unwrap();
     assert_eq!(created.affiliations, customer.affiliations);
     assert_eq!(created.attributes, customer.attributes);

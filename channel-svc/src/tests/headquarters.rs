@@ -9,14 +9,20 @@ use std::{
     time::Duration,
 };
 
-use tillsync_proto::pb::{
-    common::{self, Customer, CustomerRecord, Job, JobRun, Operation, Schedule, operation::Change},
-    hq::{
-        WatchJobsResponse, data_exchange_service_server::DataExchangeServiceServer,
-        real_time_service_server::RealTimeServiceServer,
+use tillsync_proto::{
+    Feature, convert,
+    pb::{
+        common::{self, Customer, CustomerRecord, Job, JobRun, Operation, Schedule, operation::Change},
+        hq::{
+            WatchJobsResponse, data_exchange_service_server::DataExchangeServiceServer,
+            real_time_service_server::RealTimeServiceServer,
+        },
     },
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Status, transport::Server};
 
@@ -52,12 +58,17 @@ pub struct State {
     pub answers: usize,
     /// Every call of the exchange fails so.
     pub exchange_fault: Option<Status>,
+    /// Uploads are never answered.
+    pub hang: bool,
     pub fault: Option<Fault>,
     pub calls: Vec<Seen>,
     pub profile: common::FunctionalityProfile,
     pub profile_version: u64,
     pub features: Vec<i32>,
+    pub attributes: Vec<common::AttributeDefinition>,
     pub features_version: u64,
+    /// Up to which counter edits are in each customer, by GUID.
+    pub included: BTreeMap<String, u64>,
     pub status: Option<common::ChannelStatus>,
     pub runs: Vec<JobRun>,
     numbers: u64,
@@ -68,13 +79,15 @@ pub struct FakeHq {
     state: Arc<Mutex<State>>,
     orders: Arc<watch::Sender<Vec<WatchJobsResponse>>>,
     reported: Arc<watch::Sender<u64>>,
+    /// Uploads that hang.
+    hanging: Arc<Notify>,
     pub address: SocketAddr,
 }
 
 fn order(job: Job, held: bool, run_request: u64) -> WatchJobsResponse {
     let interval = Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 });
     let schedule = Schedule { job: job.into(), interval, jitter: 0.1, held };
-    WatchJobsResponse { schedule: Some(schedule), run_request }
+    WatchJobsResponse { schedule: Some(schedule), run_request, canceled_through: 0 }
 }
 
 const JOBS: [Job; 4] =
@@ -93,12 +106,15 @@ impl FakeHq {
             largest_page: 0,
             answers: usize::MAX,
             exchange_fault: None,
+            hang: false,
             fault: None,
             calls: Vec::new(),
             profile: profile(false, true),
             profile_version: 1,
             features: Vec::new(),
+            attributes: Vec::new(),
             features_version: 1,
+            included: BTreeMap::new(),
             status: None,
             runs: Vec::new(),
             numbers: 0,
@@ -108,6 +124,7 @@ impl FakeHq {
             state: Arc::new(Mutex::new(state)),
             orders: Arc::new(watch::channel(orders).0),
             reported: Arc::new(watch::channel(0).0),
+            hanging: Arc::default(),
             address: listener.local_addr().unwrap(),
         };
         let server = Server::builder()
@@ -127,16 +144,33 @@ impl FakeHq {
 
     /// Runs a job at the channel and waits until it has been reported.
     pub async fn run(&self, job: Job) -> JobRun {
+        let request = self.order_run(job);
+        let ended = |state: &State| {
+            state.runs.iter().find(|run| run.job() == job && run.run_request == request).cloned()
+        };
+        self.reported(ended).await.unwrap_or_else(|| panic!("{job:?} was not reported"))
+    }
+
+    /// Asks for a run of a job, and gives the request's number.
+    pub fn order_run(&self, job: Job) -> u64 {
         let place = JOBS.iter().position(|known| *known == job).unwrap();
         let mut request = 0;
         self.orders.send_modify(|orders| {
             request = orders[place].run_request + 1;
             orders[place].run_request = request;
         });
-        let ended = |state: &State| {
-            state.runs.iter().find(|run| run.job() == job && run.run_request == request).cloned()
-        };
-        self.reported(ended).await.unwrap_or_else(|| panic!("{job:?} was not reported"))
+        request
+    }
+
+    /// Cancels what has been asked for.
+    pub fn cancel(&self, job: Job) {
+        let place = JOBS.iter().position(|known| *known == job).unwrap();
+        self.orders.send_modify(|orders| orders[place].canceled_through = orders[place].run_request);
+    }
+
+    /// Waits for an upload that hangs.
+    pub async fn hanging(&self) {
+        tokio::time::timeout(Duration::from_secs(30), self.hanging.notified()).await.expect("an upload");
     }
 
     /// Waits for a report after which something is there.
@@ -178,24 +212,36 @@ impl FakeHq {
         assert_eq!(self.run(Job::ChannelConfiguration1070).await.error, "");
     }
 
-    /// Switches E2 and brings it down.
-    pub async fn set_e2(&self, on: bool) {
-        {
-            let mut state = self.state();
-            state.features = if on { vec![common::Feature::EnhancedAsyncCreate.into()] } else { Vec::new() };
-            state.features_version += 1;
-        }
+    /// Makes flags and definitions of attributes; 1110 has yet to bring them down.
+    pub fn configure(&self, flags: &[Feature], attributes: Vec<common::AttributeDefinition>) {
+        let mut state = self.state();
+        state.features = flags.iter().map(|flag| common::Feature::from(*flag).into()).collect();
+        state.attributes = attributes;
+        state.features_version += 1;
+    }
+
+    /// Switches flags and brings them down.
+    pub async fn set_flags(&self, flags: &[Feature]) {
+        self.configure(flags, Vec::new());
         assert_eq!(self.run(Job::GlobalConfiguration1110).await.error, "");
     }
 
-    /// The customer sync job: every arrived customer becomes real, unless it is already.
+    /// The customer sync job: every arrived customer becomes real, unless it is already, and edits are made.
     pub fn convert(&self) {
         let mut state = self.state();
         let arrived: Vec<Operation> = state.arrivals.values().cloned().collect();
         for operation in arrived {
-            let Some(Change::Create(customer)) = operation.change else { continue };
-            let customer = Customer { create_time: operation.log_time, ..customer };
-            state.insert(&operation.customer_id, customer);
+            let (id, counter) = (operation.customer_id.clone(), operation.counter);
+            if let Some(Change::Create(customer)) = operation.change {
+                state.insert(&id, Customer { create_time: operation.log_time, ..customer });
+            } else if state.included.get(&id).is_none_or(|included| *included < counter) {
+                let edit = convert::operation(operation).unwrap();
+                let (customer, _) = state.customers[&id].clone();
+                let mut customer = convert::customer(customer).unwrap();
+                edit.change.apply(&mut customer.content);
+                state.included.insert(id, counter);
+                state.save((&customer).into());
+            }
         }
     }
 
@@ -213,6 +259,7 @@ impl FakeHq {
         state.head = 0;
         state.customers.clear();
         state.arrivals.clear();
+        state.included.clear();
         state.numbers += 1_000;
     }
 }
@@ -243,8 +290,11 @@ impl State {
 
     pub fn record(&self, name: &str) -> Option<CustomerRecord> {
         let found = self.customers.values().find(|(c, _)| c.customer_id == name || c.account_number == name);
-        found
-            .map(|(customer, version)| CustomerRecord { customer: Some(customer.clone()), version: *version })
+        found.map(|(customer, version)| CustomerRecord {
+            customer: Some(customer.clone()),
+            version: *version,
+            ..Default::default()
+        })
     }
 }
 

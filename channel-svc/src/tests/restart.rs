@@ -105,9 +105,11 @@ async fn m8_lost_tables_are_built_again_from_log_and_feed() {
     for name in ["store.db", "store.db-wal", "store.db-shm"] {
         let _ = std::fs::remove_file(folder.join(name));
     }
+    hq.state().exchange_fault = Some(tonic::Status::unavailable("not yet"));
     let shop = Shop::at(&place, &hq).await;
     // Before any exchange: everything that this channel has acknowledged.
     assert_eq!(shop.list().await.len(), 2);
+    hq.state().exchange_fault = None;
     assert_eq!(shop.create(&pending, person("pending")).await.unwrap().path(), CreatePath::Async);
     assert_eq!(hq.run(tillsync_proto::pb::common::Job::Customers1010).await.error, "");
     assert_eq!(shop.get(&real).await.unwrap().sync_state(), SyncState::Synced);

@@ -155,6 +155,17 @@ impl Shop {
         answer.into_inner().status.unwrap()
     }
 
+    /// Waits for a last run of a job that fits.
+    pub async fn ran(&self, job: common::Job, fits: impl Fn(&common::JobRun) -> bool) -> common::JobRun {
+        loop {
+            let runs = self.status().await.job_runs;
+            if let Some(run) = runs.into_iter().find(|run| run.job() == job && fits(run)) {
+                return run;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits until every acknowledged operation stands in the tables. Nothing announces that.
     pub async fn indexed(&self) -> common::ChannelStatus {
         loop {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use service_kit::database::DatabaseUrl;
 use tillsync_proto::{
-    Content, Criterion, Customer, CustomerId, Features, FunctionalityProfile, Job, Micros, Party, PersonName,
-    Schedule,
+    AttributeDefinition, AttributeDefinitions, AttributeRule, Content, Criterion, Customer, CustomerId,
+    Features, FunctionalityProfile, Job, JobRun, Micros, Party, PersonName, Schedule, SessionState,
 };
 
 use super::shop::{Place, ids};
@@ -47,35 +47,17 @@ fn id(n: u128) -> CustomerId {
 
 fn row(n: u128, name: &str, stamp: Option<(&str, u64)>) -> Row {
     let name = PersonName { last_name: name.to_owned(), ..Default::default() };
-    let content = Content {
-        party: Party::Person(name),
-        customer_group: String::new(),
-        currency: String::new(),
-        language: String::new(),
-        price_group: String::new(),
-        discount_group: String::new(),
-        tax_id: String::new(),
-        credit_limit_minor: 0,
-        blocked: false,
-        receipt_option: None,
-        receipt_email: String::new(),
-        contacts: Vec::new(),
-        addresses: Vec::new(),
-        affiliations: Vec::new(),
-        attributes: Vec::new(),
+    let content = Content { party: Party::Person(name), ..Content::blank() };
+    let origin = Origin { fingerprint: content.fingerprint(), path: Some(CreatePath::Async) };
+    let customer = Customer {
+        id: id(n),
+        account_number: stamp.map(|_| format!("C-{n}")),
+        content,
+        loyalty_cards: Vec::new(),
+        created_at: Micros(i64::try_from(n).unwrap()),
     };
-    let origin = Origin { fingerprint: content.fingerprint(), path: CreatePath::Async };
-    Row {
-        customer: Customer {
-            id: id(n),
-            account_number: stamp.map(|_| format!("C-{n}")),
-            content,
-            loyalty_cards: Vec::new(),
-            created_at: Micros(i64::try_from(n).unwrap()),
-        },
-        stamp: stamp.map(|(epoch, version)| Stamp { epoch: epoch.to_owned(), version }),
-        origin: stamp.is_none().then_some(origin),
-    }
+    let told = stamp.map(|(epoch, version)| Stamp { epoch: epoch.to_owned(), version });
+    Row::new(customer, told, stamp.is_none().then_some(origin))
 }
 
 fn entries(rows: impl IntoIterator<Item = Row>) -> Vec<Incoming> {
@@ -229,10 +211,12 @@ mod contract {
         assert_eq!(store.settings().await.unwrap(), Settings::default());
         let profile = FunctionalityProfile { create_customer_async: true, ..Default::default() };
         let features: Features = tillsync_proto::Feature::ALL.into_iter().collect();
+        let size = AttributeDefinition { name: "size".to_owned(), rule: AttributeRule::Boolean };
+        let attributes: AttributeDefinitions = [size].into_iter().collect();
         let schedule = Schedule { held: true, ..Schedule::default_for(Job::Upload) };
         for _ in 0..2 {
-            store.save_setting(Setting::Profile(profile, 3)).await.unwrap();
-            store.save_setting(Setting::Features(features, 4)).await.unwrap();
+            store.save_setting(Setting::Profile(profile.clone(), 3)).await.unwrap();
+            store.save_setting(Setting::Features(features, attributes.clone(), 4)).await.unwrap();
             store.save_setting(Setting::Schedule(schedule)).await.unwrap();
             store.save_setting(Setting::Identity(uuid::Uuid::from_u128(5))).await.unwrap();
         }
@@ -240,6 +224,7 @@ mod contract {
             profile,
             profile_version: 3,
             features,
+            attributes,
             features_version: 4,
             schedules: vec![schedule],
             identity: Some(uuid::Uuid::from_u128(5)),
@@ -250,7 +235,9 @@ mod contract {
             run_request,
             started_at: Micros(1),
             elapsed: std::time::Duration::from_micros(1_500),
+            state: SessionState::UploadFailed,
             rows: 3,
+            bytes: 99,
             error: "headquarters: UNAVAILABLE".to_owned(),
         };
         store.save_run(&run(1)).await.unwrap();

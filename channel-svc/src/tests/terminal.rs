@@ -7,7 +7,7 @@ use tillsync_proto::pb::{
         CreateAddressRequest, CreatePath, GetCustomerRequest, IssueLoyaltyCardRequest, Scope,
         UpdateCustomerRequest, search_customers_request::Criterion,
     },
-    common::FunctionalityProfile,
+    common::{Customer, FunctionalityProfile, Job},
 };
 use tokio::net::TcpListener;
 use tonic::{Code, Status};
@@ -124,6 +124,46 @@ async fn l5_an_offline_terminal_edits_nobody_and_issues_no_cards() {
     offline(&terminal.create_address(address).await.unwrap_err());
     let everywhere = GetCustomerRequest { customer: id, scope: Scope::AllStores.into() };
     offline(&terminal.get_customer(everywhere).await.unwrap_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l5_o2_affiliations_that_a_terminal_changes_offline_reach_headquarters() {
+    let mut till = Till::start().await;
+    let known = till.terminal.create("", person("bob")).await.unwrap().customer.unwrap().customer_id;
+    assert_eq!(till.hq.run(Job::Customers1010).await.error, "");
+    // The terminal has to know the customer before it is cut off.
+    while till.terminal.status().await.customers == 0 {
+        tokio::task::yield_now().await;
+    }
+    till.cut_off().await;
+    let made = till.terminal.create("", person("ann")).await.unwrap().customer.unwrap().customer_id;
+    let affiliate = async |id: &str, affiliations: &[&str]| {
+        let affiliations = affiliations.iter().map(|one| (*one).to_owned()).collect();
+        let values = Some(Customer { affiliations, ..Default::default() });
+        let update_mask = Some(prost_types::FieldMask { paths: vec!["affiliations".to_owned()] });
+        let update =
+            UpdateCustomerRequest { customer: id.to_owned(), values, update_mask, validate_only: false };
+        till.terminal.tills.clone().update_customer(update).await.unwrap().into_inner().customer.unwrap()
+    };
+    for id in [&made, &known] {
+        affiliate(id, &["club", "staff"]).await;
+        let shown = affiliate(id, &["staff"]).await;
+        assert_eq!((shown.affiliations, shown.pending_edits), (vec!["staff".to_owned()], 2));
+    }
+    till.restore().await;
+    // What the terminal brings is in the store, and goes on from there.
+    loop {
+        let there = [till.store().get(&made).await, till.store().get(&known).await];
+        if there.iter().all(|got| got.as_ref().is_ok_and(|customer| customer.affiliations == ["staff"])) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    till.hq.chain().await;
+    for id in [&made, &known] {
+        assert_eq!(till.hq.state().customers[id].0.affiliations, ["staff"]);
+        assert_eq!(till.store().get(id).await.unwrap().pending_edits, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

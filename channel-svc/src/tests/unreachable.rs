@@ -194,7 +194,7 @@ async fn m10_creates_stop_waiting_for_a_headquarters_that_keeps_failing() {
     let shop = Shop::at(&place, &hq).await;
     let breaker = async || shop.status().await.circuit_breaker.unwrap();
     let circuit = FunctionalityProfile { circuit_breaker: true, ..profile(false, true) };
-    hq.set_profile(circuit).await;
+    hq.set_profile(circuit.clone()).await;
     hq.state().fault = Some(Fault::Answer(Status::failed_precondition("no")));
     for _ in 0..=TRIPS {
         shop.create("", person("ann")).await.unwrap_err();
@@ -212,7 +212,7 @@ async fn m10_creates_stop_waiting_for_a_headquarters_that_keeps_failing() {
     assert_eq!((created.path(), &*created.fallback_cause), (CreatePath::AsyncFallback, CIRCUIT_OPEN));
 
     // Without the fallback there is nowhere else to go: headquarters is asked.
-    hq.set_profile(FunctionalityProfile { async_fallback: false, ..circuit }).await;
+    hq.set_profile(FunctionalityProfile { async_fallback: false, ..circuit.clone() }).await;
     let refused = shop.create("", person("cleo")).await.unwrap_err();
     assert_eq!(metadata(&refused, "cause"), "UNAVAILABLE");
     hq.set_profile(circuit).await;

@@ -7,6 +7,7 @@ create table hq_head (
     feed_version bigint not null,
     next_account bigint not null,
     next_card bigint not null,
+    customers bigint not null,
     arrivals_completed bigint not null
 ) with (fillfactor = 10);
 
@@ -45,6 +46,8 @@ create table arrivals (
     kind text collate "C",
     operation text,
     raw bytea,
+    -- By the channel's clock.
+    logged_at bigint not null,
     arrived_at bigint not null,
     online_operation_completed smallint not null default 0 check (online_operation_completed in (0, 1)),
     attempts bigint not null default 0,
@@ -53,11 +56,16 @@ create table arrivals (
     -- Why it was set aside; null: it was not.
     reason text collate "C",
     message text,
+    -- The operation with the new values that somebody has saved for it; the columns above stay as they came.
+    corrected text,
+    -- Values of others that it replaced, as JSON: an array of [field, value].
+    overwritten text,
     unique (channel_id, counter),
     check ((operation is null) <> (raw is null))
 );
 
 create index arrivals_open on arrivals (arrival_seq) where online_operation_completed = 0;
+create index arrivals_of_customer on arrivals (customer_id, arrival_seq);
 create index arrivals_set_aside on arrivals (customer_id, arrival_seq)
     where online_operation_completed = 0 and reason is not null;
 create index arrivals_set_aside_list on arrivals (channel_id, counter)
@@ -72,12 +80,48 @@ create table channels (
     profile_version bigint not null default 1
 );
 
-create table flags (
+-- How far the edits of each channel are in each customer.
+create table edits_applied (
+    customer_id uuid not null,
+    channel_id text collate "C" not null,
+    counter bigint not null,
+    primary key (customer_id, channel_id)
+);
+
+-- What 1110 carries: the flags, and the definitions of attributes as JSON.
+create table global_configuration (
     id smallint primary key check (id = 1),
     bits bigint not null,
+    attributes text not null,
     version bigint not null
 );
-insert into flags values (1, 0, 1);
+insert into global_configuration values (1, 0, '[]', 1);
+
+-- A block of 0 is a continuous sequence.
+create table number_sequences (
+    kind text collate "C" primary key,
+    format text not null,
+    block_size bigint not null
+);
+
+-- Customers that may be the same person.
+create table possible_duplicates (
+    seq bigint generated always as identity primary key,
+    customer_id uuid not null,
+    other_id uuid not null,
+    -- 1: e-mail, 2: phone and name.
+    reason smallint not null,
+    noticed_at bigint not null,
+    dismissed smallint not null default 0,
+    unique (customer_id, other_id)
+);
+
+-- Customers up to this version of the feed have been looked at for duplicates.
+create table duplicates_progress (
+    id smallint primary key check (id = 1),
+    through bigint not null
+);
+insert into duplicates_progress values (1, 0);
 
 create table schedules (
     job text collate "C" primary key,
@@ -89,6 +133,8 @@ create table run_requests (
     -- Empty for the customer sync job.
     channel_id text collate "C" not null,
     request bigint not null,
+    -- Requests up to here have been canceled.
+    canceled bigint not null default 0,
     primary key (job, channel_id)
 );
 
@@ -101,7 +147,12 @@ create table sessions (
     elapsed_micros bigint not null,
     rows_moved bigint not null,
     error text not null,
-    unique (channel_id, job, started_at)
+    -- tillsync.common.v1.SessionState
+    state bigint not null,
+    bytes_moved bigint not null,
+    -- By the clock of headquarters.
+    kept_at bigint not null,
+    unique (channel_id, job, run_request, started_at)
 );
 
 -- The arrivals, unfolded once for the five documented tables below.

@@ -7,6 +7,7 @@ create table hq_head (
     feed_version integer not null,
     next_account integer not null,
     next_card integer not null,
+    customers integer not null,
     arrivals_completed integer not null
 ) strict;
 
@@ -45,6 +46,8 @@ create table arrivals (
     kind text,
     operation text,
     raw blob,
+    -- By the channel's clock.
+    logged_at integer not null,
     arrived_at integer not null,
     online_operation_completed integer not null default 0 check (online_operation_completed in (0, 1)),
     attempts integer not null default 0,
@@ -53,11 +56,16 @@ create table arrivals (
     -- Why it was set aside; null: it was not.
     reason text,
     message text,
+    -- The operation with the new values that somebody has saved for it; the columns above stay as they came.
+    corrected text,
+    -- Values of others that it replaced, as JSON: an array of [field, value].
+    overwritten text,
     unique (channel_id, counter),
     check ((operation is null) <> (raw is null))
 ) strict;
 
 create index arrivals_open on arrivals (arrival_seq) where online_operation_completed = 0;
+create index arrivals_of_customer on arrivals (customer_id, arrival_seq);
 create index arrivals_set_aside on arrivals (customer_id, arrival_seq)
     where online_operation_completed = 0 and reason is not null;
 create index arrivals_set_aside_list on arrivals (channel_id, counter)
@@ -72,12 +80,48 @@ create table channels (
     profile_version integer not null default 1
 ) strict, without rowid;
 
-create table flags (
+-- How far the edits of each channel are in each customer.
+create table edits_applied (
+    customer_id blob not null,
+    channel_id text not null,
+    counter integer not null,
+    primary key (customer_id, channel_id)
+) strict, without rowid;
+
+-- What 1110 carries: the flags, and the definitions of attributes as JSON.
+create table global_configuration (
     id integer primary key check (id = 1),
     bits integer not null,
+    attributes text not null,
     version integer not null
 ) strict;
-insert into flags values (1, 0, 1);
+insert into global_configuration values (1, 0, '[]', 1);
+
+-- A block of 0 is a continuous sequence.
+create table number_sequences (
+    kind text primary key,
+    format text not null,
+    block_size integer not null
+) strict, without rowid;
+
+-- Customers that may be the same person.
+create table possible_duplicates (
+    seq integer primary key,
+    customer_id blob not null,
+    other_id blob not null,
+    -- 1: e-mail, 2: phone and name.
+    reason integer not null,
+    noticed_at integer not null,
+    dismissed integer not null default 0,
+    unique (customer_id, other_id)
+) strict;
+
+-- Customers up to this version of the feed have been looked at for duplicates.
+create table duplicates_progress (
+    id integer primary key check (id = 1),
+    through integer not null
+) strict;
+insert into duplicates_progress values (1, 0);
 
 create table schedules (
     job text primary key,
@@ -89,6 +133,8 @@ create table run_requests (
     -- Empty for the customer sync job.
     channel_id text not null,
     request integer not null,
+    -- Requests up to here have been canceled.
+    canceled integer not null default 0,
     primary key (job, channel_id)
 ) strict, without rowid;
 
@@ -101,7 +147,12 @@ create table sessions (
     elapsed_micros integer not null,
     rows_moved integer not null,
     error text not null,
-    unique (channel_id, job, started_at)
+    -- tillsync.common.v1.SessionState
+    state integer not null,
+    bytes_moved integer not null,
+    -- By the clock of headquarters.
+    kept_at integer not null,
+    unique (channel_id, job, run_request, started_at)
 ) strict;
 
 -- The arrivals, unfolded once for the five documented tables below.

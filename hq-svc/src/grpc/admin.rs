@@ -3,7 +3,7 @@
 use prost::Message as _;
 use service_kit::deadline::Deadline;
 use tillsync_proto::{
-    Feature, Micros, Violations, convert,
+    CustomerId, Feature, Micros, Violations, convert,
     pb::{
         common,
         hq::{self, admin_service_server::AdminService},
@@ -11,7 +11,11 @@ use tillsync_proto::{
 };
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{job, page_size};
+use super::{
+    customer_ref, job,
+    operations::{sequence, wanted},
+    page_size,
+};
 use crate::{
     error::Error,
     hq::Headquarters,
@@ -42,7 +46,8 @@ impl<S: Store> AdminService for Admin<S> {
         let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
         let profile = request.profile.ok_or_else(|| required("profile"))?;
         let profile = convert::profile(&profile).map_err(Error::from)?;
-        let work = move |hq: Headquarters<S>| async move { hq.set_profile(&channel, profile).await };
+        let from = request.from_version;
+        let work = move |hq: Headquarters<S>| async move { hq.set_profile(&channel, profile, from).await };
         let version = self.hq.unhurried(work).await?;
         Ok(Response::new(hq::UpdateProfileResponse { version }))
     }
@@ -51,11 +56,13 @@ impl<S: Store> AdminService for Admin<S> {
         &self,
         _: Request<hq::ListFlagsRequest>,
     ) -> Result<Response<hq::ListFlagsResponse>, Status> {
-        let (on, version) = self.hq.flags().await?;
-        let flag =
-            |feature| hq::Flag { feature: common::Feature::from(feature).into(), enabled: on.has(feature) };
+        let configuration = self.hq.configuration();
+        let flag = |feature| hq::Flag {
+            feature: common::Feature::from(feature).into(),
+            enabled: configuration.features.has(feature),
+        };
         let flags = Feature::ALL.into_iter().map(flag).collect();
-        Ok(Response::new(hq::ListFlagsResponse { flags, version }))
+        Ok(Response::new(hq::ListFlagsResponse { flags, version: configuration.version }))
     }
 
     async fn update_flag(
@@ -127,6 +134,156 @@ impl<S: Store> AdminService for Admin<S> {
         }))
     }
 
+    async fn rerun_session(
+        &self,
+        request: Request<hq::RerunSessionRequest>,
+    ) -> Result<Response<hq::RerunSessionResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let seq = place(request.get_ref().session_id, "session_id")?;
+        let session = self.hq.rerun(seq, deadline).await?;
+        Ok(Response::new(hq::RerunSessionResponse { session: Some(session.into()) }))
+    }
+
+    async fn cancel_session(
+        &self,
+        request: Request<hq::CancelSessionRequest>,
+    ) -> Result<Response<hq::CancelSessionResponse>, Status> {
+        let seq = place(request.get_ref().session_id, "session_id")?;
+        let session = self.hq.unhurried(move |hq| async move { hq.cancel(seq).await }).await?;
+        Ok(Response::new(hq::CancelSessionResponse { session: Some(session.into()) }))
+    }
+
+    async fn list_sync_statuses(
+        &self,
+        request: Request<hq::ListSyncStatusesRequest>,
+    ) -> Result<Response<hq::ListSyncStatusesResponse>, Status> {
+        let request = request.into_inner();
+        let page_size = page_size(request.page_size, 100, 1_000).map_err(Error::from)?;
+        let wanted = wanted(&request).map_err(Error::from)?;
+        let page = self.hq.sync_statuses(wanted, page_size, &request.page_token).await?;
+        Ok(Response::new(hq::ListSyncStatusesResponse {
+            operations: page.items.into_iter().map(Into::into).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn correct_operation(
+        &self,
+        request: Request<hq::CorrectOperationRequest>,
+    ) -> Result<Response<hq::CorrectOperationResponse>, Status> {
+        let request = request.into_inner();
+        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
+        let operation = request.operation.ok_or_else(|| required("operation"))?;
+        let operation = convert::operation(operation).and_then(|operation| {
+            operation.validate()?;
+            Ok(operation)
+        });
+        let operation = operation.map_err(|violations| Error::from(violations.under("operation")))?;
+        let work = move |hq: Headquarters<S>| async move { hq.correct(&channel, operation).await };
+        let row = self.hq.unhurried(work).await?;
+        Ok(Response::new(hq::CorrectOperationResponse { operation: Some(row.into()) }))
+    }
+
+    async fn synchronize_operation(
+        &self,
+        request: Request<hq::SynchronizeOperationRequest>,
+    ) -> Result<Response<hq::SynchronizeOperationResponse>, Status> {
+        let hq::SynchronizeOperationRequest { channel_id, counter } = request.into_inner();
+        let channel = convert::channel_id(&channel_id).map_err(Error::from)?;
+        let work = move |hq: Headquarters<S>| async move { hq.synchronize(&channel, counter).await };
+        let row = self.hq.unhurried(work).await?;
+        Ok(Response::new(hq::SynchronizeOperationResponse { operation: Some(row.into()) }))
+    }
+
+    async fn list_attribute_definitions(
+        &self,
+        _: Request<hq::ListAttributeDefinitionsRequest>,
+    ) -> Result<Response<hq::ListAttributeDefinitionsResponse>, Status> {
+        let configuration = self.hq.configuration();
+        Ok(Response::new(hq::ListAttributeDefinitionsResponse {
+            definitions: configuration.attributes.iter().map(Into::into).collect(),
+            version: configuration.version,
+        }))
+    }
+
+    async fn update_attribute_definition(
+        &self,
+        request: Request<hq::UpdateAttributeDefinitionRequest>,
+    ) -> Result<Response<hq::UpdateAttributeDefinitionResponse>, Status> {
+        let definition = request.into_inner().definition.ok_or_else(|| required("definition"))?;
+        let definition = convert::attribute_definition(&definition).map_err(Error::from)?;
+        let version = self.hq.unhurried(move |hq| async move { hq.define(definition).await }).await?;
+        Ok(Response::new(hq::UpdateAttributeDefinitionResponse { version }))
+    }
+
+    async fn delete_attribute_definition(
+        &self,
+        request: Request<hq::DeleteAttributeDefinitionRequest>,
+    ) -> Result<Response<hq::DeleteAttributeDefinitionResponse>, Status> {
+        let name = request.into_inner().name;
+        let version = self.hq.unhurried(move |hq| async move { hq.undefine(name).await }).await?;
+        Ok(Response::new(hq::DeleteAttributeDefinitionResponse { version }))
+    }
+
+    async fn list_number_sequences(
+        &self,
+        _: Request<hq::ListNumberSequencesRequest>,
+    ) -> Result<Response<hq::ListNumberSequencesResponse>, Status> {
+        let sequences = self.hq.sequences().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(hq::ListNumberSequencesResponse { sequences }))
+    }
+
+    async fn update_number_sequence(
+        &self,
+        request: Request<hq::UpdateNumberSequenceRequest>,
+    ) -> Result<Response<hq::UpdateNumberSequenceResponse>, Status> {
+        let asked = request.into_inner().sequence.ok_or_else(|| required("sequence"))?;
+        let (kind, asked) = sequence(&asked).map_err(Error::from)?;
+        let work = move |hq: Headquarters<S>| async move { hq.set_sequence(kind, asked).await };
+        let state = self.hq.unhurried(work).await?;
+        Ok(Response::new(hq::UpdateNumberSequenceResponse { sequence: Some(state.into()) }))
+    }
+
+    async fn list_possible_duplicates(
+        &self,
+        request: Request<hq::ListPossibleDuplicatesRequest>,
+    ) -> Result<Response<hq::ListPossibleDuplicatesResponse>, Status> {
+        let request = request.into_inner();
+        let page_size = page_size(request.page_size, 100, 1_000).map_err(Error::from)?;
+        let page = self.hq.possible_duplicates(page_size, &request.page_token).await?;
+        Ok(Response::new(hq::ListPossibleDuplicatesResponse {
+            pairs: page.items.into_iter().map(Into::into).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn dismiss_possible_duplicate(
+        &self,
+        request: Request<hq::DismissPossibleDuplicateRequest>,
+    ) -> Result<Response<hq::DismissPossibleDuplicateResponse>, Status> {
+        let request = request.into_inner();
+        let id = |field, text: &str| {
+            text.parse::<CustomerId>().map_err(|error| Error::from(Violations::one(field, error)))
+        };
+        let one = id("customer_id", &request.customer_id)?;
+        let other = id("other_customer_id", &request.other_customer_id)?;
+        self.hq.unhurried(move |hq| async move { hq.dismiss(one, other).await }).await?;
+        Ok(Response::new(hq::DismissPossibleDuplicateResponse {}))
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<hq::DiagnoseRequest>,
+    ) -> Result<Response<hq::DiagnoseResponse>, Status> {
+        let request = request.into_inner();
+        let channel = (!request.channel_id.is_empty()).then(|| convert::channel_id(&request.channel_id));
+        let channel = channel.transpose().map_err(Error::from)?;
+        let customer = (!request.customer.is_empty()).then(|| customer_ref(&request.customer));
+        let customer = customer.transpose().map_err(Error::from)?;
+        let findings = self.hq.diagnose(channel, customer).await?;
+        Ok(Response::new(hq::DiagnoseResponse { findings }))
+    }
+
     async fn get_status(
         &self,
         _: Request<hq::GetStatusRequest>,
@@ -141,8 +298,18 @@ impl<S: Store> AdminService for Admin<S> {
             arrivals_set_aside: status.arrivals.set_aside,
             conversions_per_second: status.conversions_per_second,
             channels: status.channels,
+            stall: status
+                .supervised
+                .stall
+                .map(|(reason, since)| common::Stall { reason, since: Some(since.into()) }),
+            sync_job_restarts: status.supervised.restarts,
+            possible_duplicates: status.possible_duplicates,
         }))
     }
+}
+
+fn place(number: u64, field: &str) -> Result<i64, Error> {
+    i64::try_from(number).map_err(|_| Violations::one(field, "is larger than 2^63 - 1").into())
 }
 
 fn required(field: &str) -> Error {

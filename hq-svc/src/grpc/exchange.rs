@@ -68,12 +68,17 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         let answer = match job(request.job()).map_err(Error::from)? {
             Job::ChannelConfiguration1070 => {
                 let (profile, version) = self.hq.profile_of(&channel).await?;
-                hq::GetConfigurationResponse { version, profile: Some(profile.into()), features: Vec::new() }
+                hq::GetConfigurationResponse { version, profile: Some(profile.into()), ..Default::default() }
             }
             Job::GlobalConfiguration1110 => {
-                let (features, version) = self.hq.flags_for(&channel).await?;
-                let features = features.iter().map(|f| common::Feature::from(f).into()).collect();
-                hq::GetConfigurationResponse { version, profile: None, features }
+                let configuration = self.hq.configuration_for(&channel).await?;
+                let features = configuration.features.iter();
+                hq::GetConfigurationResponse {
+                    version: configuration.version,
+                    profile: None,
+                    features: features.map(|feature| common::Feature::from(feature).into()).collect(),
+                    attributes: configuration.attributes.iter().map(Into::into).collect(),
+                }
             }
             Job::Upload | Job::CustomerSync | Job::Customers1010 => {
                 let violations = Violations::one("job", "carries no configuration: ask for 1070 or 1110");
@@ -92,7 +97,8 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         let answers = orders.map(|order| {
             Ok(hq::WatchJobsResponse {
                 schedule: Some(order.schedule.into()),
-                run_request: order.run_request,
+                run_request: order.run.request,
+                canceled_through: order.run.canceled,
             })
         });
         Ok(Response::new(Box::pin(answers)))

@@ -10,7 +10,11 @@ use tonic::{Request, Response, Status, async_trait};
 use tracing::warn;
 
 use super::{customer_ref, page_size};
-use crate::{error::Error, hq::Headquarters, store::Store};
+use crate::{
+    error::Error,
+    hq::Headquarters,
+    store::{NewCustomer, Store},
+};
 
 /// The real-time service.
 pub(super) struct RealTime<S> {
@@ -40,7 +44,7 @@ impl<S: Store> RealTimeService for RealTime<S> {
         request: Request<hq::CreateCustomerRequest>,
     ) -> Result<Response<hq::CreateCustomerResponse>, Status> {
         self.note_channel(&request).await;
-        let customer = request.into_inner().customer;
+        let hq::CreateCustomerRequest { customer, fingerprint } = request.into_inner();
         let customer = customer.ok_or_else(|| refused("customer", "is required"))?;
         let id = customer.customer_id.parse::<CustomerId>();
         let id = id.map_err(|error| refused("customer.customer_id", error))?;
@@ -48,9 +52,16 @@ impl<S: Store> RealTimeService for RealTime<S> {
         if created_at.0 == 0 {
             created_at.0 = self.hq.clock.wall_micros();
         }
-        let content =
-            convert::content(id, customer).map_err(|violations| Error::from(violations.under("customer")))?;
-        let record = self.hq.creates.create(id, content, created_at).await?;
+        let mut v = Violations::default();
+        let asked = convert::fingerprint(&fingerprint, &mut v);
+        v.or(()).map_err(Error::from)?;
+        let content = convert::content(id, customer).and_then(|content| {
+            self.hq.configuration().attributes.check(&content)?;
+            Ok(content)
+        });
+        let content = content.map_err(|violations| Error::from(violations.under("customer")))?;
+        let fingerprint = asked.unwrap_or_else(|| content.fingerprint());
+        let record = self.hq.creates.create(NewCustomer { id, fingerprint, content, created_at }).await?;
         let epoch = self.epoch();
         Ok(Response::new(hq::CreateCustomerResponse { record: Some((&record).into()), epoch }))
     }

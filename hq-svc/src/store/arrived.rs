@@ -16,6 +16,7 @@ pub(super) struct NewRow<'a> {
     pub raw: Option<&'a [u8]>,
     pub reason: Option<&'static str>,
     pub message: Option<&'a str>,
+    pub logged_at: i64,
 }
 
 /// Counter, customer, reason, account number of an arrival that stands in the log.
@@ -36,6 +37,7 @@ pub(super) fn in_order(page: &[Arrival]) -> impl Iterator<Item = NewRow<'_>> {
             raw: None,
             reason: None,
             message: None,
+            logged_at: arrival.logged_at.0,
         };
         match &arrival.payload {
             Payload::Good(operation) => {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use tillsync_proto::{Customer, TermKind, reason_name, terms};
 use uuid::Uuid;
 
-use super::{Fate, Head, Plan, Record, Settled, Stored, Verdict, Write};
-use crate::config::NumberFormat;
+use super::{AppliedEdit, Fate, Head, Plan, Record, SequenceState, Settled, Stored, Verdict, Write};
+use crate::numbers::{NumberSequence, SequenceKind};
 
 /// The row of `hq_head`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,15 +16,17 @@ pub(super) struct HeadRow {
     pub feed_version: i64,
     pub next_account: i64,
     pub next_card: i64,
+    pub customers: i64,
     pub arrivals_completed: i64,
 }
 
 /// The columns of `hq_head`, in the order of [`HeadRow::from`].
-pub(super) type HeadColumns = (Uuid, i64, i64, i64, i64);
+pub(super) type HeadColumns = (Uuid, i64, i64, i64, i64, i64);
 
 impl From<HeadColumns> for HeadRow {
-    fn from((epoch, feed_version, next_account, next_card, arrivals_completed): HeadColumns) -> Self {
-        Self { epoch, feed_version, next_account, next_card, arrivals_completed }
+    fn from(columns: HeadColumns) -> Self {
+        let (epoch, feed_version, next_account, next_card, customers, arrivals_completed) = columns;
+        Self { epoch, feed_version, next_account, next_card, customers, arrivals_completed }
     }
 }
 
@@ -34,10 +36,20 @@ impl HeadRow {
         Head {
             epoch: self.epoch,
             version: count(self.feed_version),
-            // The sequence begins at 1 and a number is spent only on a customer that is inserted.
-            customers: count(self.next_account - 1),
+            customers: count(self.customers),
             arrivals_completed: count(self.arrivals_completed),
         }
+    }
+
+    /// How far a sequence is.
+    pub fn sequence(&self, kind: SequenceKind, sequence: &NumberSequence) -> SequenceState {
+        let next = match kind {
+            SequenceKind::Accounts => self.next_account,
+            SequenceKind::Cards => self.next_card,
+        };
+        let left = u64::try_from(sequence.left(next)).unwrap_or_default();
+        let next = u64::try_from(next).unwrap_or_default();
+        SequenceState { kind, format: sequence.format.clone(), block_size: sequence.block_size, next, left }
     }
 
     pub fn next_version(&mut self) -> i64 {
@@ -69,7 +81,13 @@ impl Row {
 }
 
 /// A row of `customer_terms`: kind, term, customer.
-pub(super) type TermRow = (i16, String, Uuid);
+pub(crate) type TermRow = (i16, String, Uuid);
+
+/// An arrival that has replaced values of others, and these as JSON.
+pub(super) type OverwrittenRow = (i64, String);
+
+/// How far the edits of a channel are in a customer: customer, channel, counter.
+pub(super) type EditRow = (Uuid, String, i64);
 
 /// An arrival that is set aside: its place, the reason, the message, the next attempt.
 pub(super) type AsideRow = (i64, &'static str, String, Option<i64>);
@@ -84,6 +102,8 @@ pub(super) struct Batch {
     pub terms_new: Vec<TermRow>,
     pub completed: Vec<i64>,
     pub set_aside: Vec<AsideRow>,
+    pub overwritten: Vec<OverwrittenRow>,
+    edits: HashMap<(Uuid, String), u64>,
 }
 
 #[derive(Debug)]
@@ -109,17 +129,17 @@ impl Batch {
         head: &mut HeadRow,
         mut versions: HashMap<Uuid, i64>,
         plans: &[Plan],
-        numbers: &NumberFormat,
+        numbers: &mut NumberSequence,
     ) -> Self {
         let mut batch = Self::default();
-        for Plan { write, verdicts } in plans {
+        for Plan { write, verdicts, edits } in plans {
             let outcome = match write {
                 Write::Nothing => Outcome::Settled(Settled::Done),
                 Write::Insert(new) if versions.contains_key(&new.id.0) => Outcome::Conflict(new.id.0),
-                Write::Insert(new) => match numbers.number(head.next_account) {
+                Write::Insert(new) => match numbers.take(&mut head.next_account) {
                     None => Outcome::Settled(Settled::Exhausted),
                     Some(number) => {
-                        head.next_account += 1;
+                        head.customers += 1;
                         let customer = Customer {
                             id: new.id,
                             account_number: Some(number),
@@ -140,6 +160,7 @@ impl Batch {
             };
             if matches!(outcome, Outcome::Settled(Settled::Done | Settled::Written(_))) {
                 batch.judge(verdicts);
+                batch.note(edits);
             }
             batch.outcomes.push(outcome);
         }
@@ -176,12 +197,32 @@ impl Batch {
     fn judge(&mut self, verdicts: &[Verdict]) {
         for Verdict { seq, fate } in verdicts {
             match fate {
-                Fate::Completed => self.completed.push(*seq),
+                Fate::Completed { overwritten } => {
+                    self.completed.push(*seq);
+                    // What cannot be written as JSON cannot have been read from it.
+                    let json = serde_json::to_string(overwritten).ok().filter(|_| !overwritten.is_empty());
+                    self.overwritten.extend(json.map(|json| (*seq, json)));
+                }
                 Fate::SetAside { reason, message, next_attempt_at } => {
                     self.set_aside.push((*seq, reason_name(*reason), message.clone(), *next_attempt_at));
                 }
             }
         }
+    }
+
+    fn note(&mut self, edits: &[AppliedEdit]) {
+        for AppliedEdit { customer, channel, counter } in edits {
+            let newest = self.edits.entry((customer.0, channel.clone())).or_default();
+            *newest = (*newest).max(*counter);
+        }
+    }
+
+    /// How far the edits of channels are in their customers, each once.
+    pub fn edits(&self) -> Vec<EditRow> {
+        let row = |((customer, channel), counter): (&(Uuid, String), &u64)| {
+            (*customer, channel.clone(), i64::try_from(*counter).unwrap_or(i64::MAX))
+        };
+        self.edits.iter().map(row).collect()
     }
 
     /// Whether there is nothing to write.

@@ -3,7 +3,11 @@
 mod arrivals;
 mod conversion;
 mod customers;
+mod duplicates;
+mod edits;
+mod operations;
 mod search;
+mod sessions;
 mod settings;
 mod views;
 
@@ -21,7 +25,7 @@ use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 use tillsync_proto::{
     Address, AddressPurpose, Change, ChannelId, Contact, ContactKind, Content, CustomerId, Micros, Operation,
-    Party, PersonName,
+    Party, PersonName, Previous,
 };
 use uuid::Uuid;
 
@@ -122,27 +126,9 @@ fn id(n: u64) -> CustomerId {
 }
 
 fn person(first_name: &str, last_name: &str) -> Content {
-    Content {
-        party: Party::Person(PersonName {
-            first_name: first_name.to_owned(),
-            last_name: last_name.to_owned(),
-            ..PersonName::default()
-        }),
-        customer_group: String::new(),
-        currency: String::new(),
-        language: String::new(),
-        price_group: String::new(),
-        discount_group: String::new(),
-        tax_id: String::new(),
-        credit_limit_minor: 0,
-        blocked: false,
-        receipt_option: None,
-        receipt_email: String::new(),
-        contacts: Vec::new(),
-        addresses: Vec::new(),
-        affiliations: Vec::new(),
-        attributes: Vec::new(),
-    }
+    let (first_name, last_name) = (first_name.to_owned(), last_name.to_owned());
+    let name = PersonName { first_name, last_name, ..PersonName::default() };
+    Content { party: Party::Person(name), ..Content::blank() }
 }
 
 fn contact(n: u128, kind: ContactKind, value: &str) -> Contact {
@@ -169,7 +155,7 @@ fn new(id: CustomerId, content: Content) -> NewCustomer {
 }
 
 fn insert(id: CustomerId, content: Content) -> Plan {
-    Plan { write: Write::Insert(new(id, content)), verdicts: Vec::new() }
+    Plan::of(Write::Insert(new(id, content)))
 }
 
 /// Makes a customer real.
@@ -181,13 +167,15 @@ async fn real(store: &impl Store, id: CustomerId, content: Content) -> Record {
 }
 
 fn operation(counter: u64, customer_id: CustomerId, change: Change) -> Operation {
-    Operation { counter, customer_id, logged_at: Micros(5_000_000), change }
+    let (logged_at, previous, fingerprint) = (Micros(5_000_000), Previous::None, None);
+    Operation { counter, customer_id, logged_at, change, previous, fingerprint }
 }
 
 fn arrival(counter: u64, customer: CustomerId, change: Change) -> Arrival {
     Arrival {
         counter: i64::try_from(counter).expect("small"),
         customer: Some(customer),
+        logged_at: Micros(5_000_000),
         payload: Payload::Good(operation(counter, customer, change)),
     }
 }

@@ -3,27 +3,53 @@
 use std::time::Duration;
 
 use tillsync_proto::{
-    ChannelId, CustomerId, Features, FunctionalityProfile, Job, Micros, Schedule, search::card,
+    AttributeDefinitions, ChannelId, CustomerId, Features, FunctionalityProfile, Job, JobRun, Micros,
+    Schedule, SessionState, search::card,
 };
 use uuid::Uuid;
 
 use super::{
-    CardRequest, ChannelRow, Due, Head, Issued, Record, Result, RunRequests, Session, SetAside, StoreError,
-    Stored, StoredPayload,
+    CardRequest, ChannelRow, Due, FeedRecord, GlobalConfiguration, Head, Issued, Likeness, NoticedPair,
+    OperationRow, Pair, Record, Result, RunRequest, RunRequests, Session, SetAside, StoreError, Stored,
+    StoredPayload, SyncStatus,
     batch::{HeadColumns, HeadRow},
 };
+use crate::numbers::{NumberFormat, NumberSequence, NumberSequences};
 
 /// Version, fingerprint, body.
 pub(super) type CustomerColumns = (i64, Uuid, String);
-/// Place, customer, operation, attempts.
-pub(super) type DueColumns = (i64, Uuid, Option<String>, i64);
+/// The same, and how far the asking channel's edits are in it.
+pub(super) type FeedColumns = (i64, Uuid, String, i64);
+/// Place, channel, counter, customer, operation, attempts.
+pub(super) type DueColumns = (i64, String, i64, Uuid, Option<String>, i64);
+/// Place, channel, counter, customer, operation, raw, corrected, arrival, whether it was processed, attempts, next
+/// attempt, reason, message, overwritten values, account number.
+pub(super) type OperationColumns = (
+    i64,
+    String,
+    i64,
+    Option<Uuid>,
+    Option<String>,
+    Option<Vec<u8>>,
+    Option<String>,
+    i64,
+    i64,
+    i64,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+/// Place, customer, other customer, what they share, when it was noticed.
+pub(super) type PairColumns = (i64, Uuid, Uuid, i64, i64);
 /// Place, channel, counter, operation, raw, reason, message, attempts, next attempt.
 pub(super) type SetAsideColumns =
     (i64, String, i64, Option<String>, Option<Vec<u8>>, String, Option<String>, i64, Option<i64>);
 /// Name, last contact, status, version of the profile.
 pub(super) type ChannelColumns = (String, Option<i64>, Option<Vec<u8>>, i64);
-/// Place, channel, job, request, start, micros, rows, error.
-pub(super) type SessionColumns = (i64, String, String, i64, i64, i64, i64, String);
+/// Place, channel, job, request, start, micros, rows, error, state, bytes.
+pub(super) type SessionColumns = (i64, String, String, i64, i64, i64, i64, String, i64, i64);
 
 pub(super) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
@@ -56,9 +82,15 @@ pub(super) fn stored((version, fingerprint, body): CustomerColumns) -> Result<St
     Ok(Stored { record, fingerprint })
 }
 
-pub(super) fn due((seq, customer, operation, attempts): DueColumns) -> Due {
+pub(super) fn feed((version, fingerprint, body, included): FeedColumns) -> Result<FeedRecord> {
+    Ok(FeedRecord { stored: stored((version, fingerprint, body))?, included: count(included) })
+}
+
+pub(super) fn due((seq, channel, counter, customer, operation, attempts): DueColumns) -> Due {
     Due {
         seq,
+        channel,
+        counter: count(counter),
         customer: CustomerId(customer),
         operation: operation.and_then(|text| serde_json::from_str(&text).ok()),
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
@@ -83,6 +115,60 @@ pub(super) fn set_aside(columns: SetAsideColumns) -> Result<SetAside> {
     })
 }
 
+pub(super) fn operation(columns: OperationColumns) -> Result<OperationRow> {
+    let (seq, channel, counter, customer, operation, raw, corrected, arrived_at, completed, attempts, ..) =
+        &columns;
+    let payload = match operation {
+        Some(text) => StoredPayload::Good(read("arrivals", text)?),
+        None => StoredPayload::Bad(raw.clone().unwrap_or_default()),
+    };
+    let status = match (completed, &columns.11) {
+        (1, _) => SyncStatus::Succeeded,
+        (_, None) => SyncStatus::Pending,
+        (_, Some(_)) => SyncStatus::Failed,
+    };
+    Ok(OperationRow {
+        seq: *seq,
+        channel: channel.clone(),
+        counter: count(*counter),
+        customer: customer.map(CustomerId),
+        payload,
+        corrected: corrected.as_deref().map(|text| read("arrivals", text)).transpose()?,
+        arrived_at: Micros(*arrived_at),
+        status,
+        attempts: u32::try_from(*attempts).unwrap_or(u32::MAX),
+        next_attempt_at: columns.10,
+        reason: columns.11.unwrap_or_default(),
+        message: columns.12.unwrap_or_default(),
+        overwritten: columns.13.map(|text| read("arrivals", &text)).transpose()?.unwrap_or_default(),
+        account_number: columns.14,
+    })
+}
+
+pub(super) fn operation_len(columns: &OperationColumns) -> usize {
+    let texts = [&columns.4, &columns.6, &columns.13].into_iter().flatten().map(String::len).sum::<usize>();
+    texts + columns.5.as_ref().map_or(0, Vec::len)
+}
+
+pub(super) fn pair((seq, customer, other, likeness, noticed_at): PairColumns) -> NoticedPair {
+    let likeness = if likeness == Likeness::Email as i64 { Likeness::Email } else { Likeness::PhoneAndName };
+    let pair = Pair { customer: CustomerId(customer), other: CustomerId(other), likeness };
+    NoticedPair { seq, pair, noticed_at: Micros(noticed_at) }
+}
+
+/// The sequences as they are stored: kind, format, block. A format that cannot be read is the default.
+pub(super) fn sequences(rows: &[(String, String, i64)], fallback: &NumberSequences) -> NumberSequences {
+    let mut sequences = fallback.clone();
+    for kind in crate::numbers::SequenceKind::ALL {
+        let row = rows.iter().find(|(name, _, _)| name == kind.name());
+        let read = row.and_then(|(_, format, block)| Some((format.parse::<NumberFormat>().ok()?, *block)));
+        if let Some((format, block)) = read {
+            *sequences.of(kind) = NumberSequence::new(format, u32::try_from(block).unwrap_or_default());
+        }
+    }
+    sequences
+}
+
 /// `None` for a name that is no channel's: nothing here writes one.
 pub(super) fn channel((id, last_contact_at, status, profile_version): ChannelColumns) -> Option<ChannelRow> {
     let id: ChannelId = id.parse().ok()?;
@@ -97,48 +183,58 @@ pub(super) fn profile(row: Option<(Option<String>, i64)>) -> Result<(Functionali
     }
 }
 
-pub(super) fn flags(row: Option<(i64, i64)>) -> Result<(Features, u64)> {
-    let (bits, version) = row.ok_or(StoreError::Missing("flags"))?;
-    Ok((Features::from_bits(bits), count(version)))
+pub(super) fn configuration(row: Option<(i64, String, i64)>) -> Result<GlobalConfiguration> {
+    const TABLE: &str = "global_configuration";
+    let (bits, attributes, version) = row.ok_or(StoreError::Missing(TABLE))?;
+    let attributes: AttributeDefinitions = read(TABLE, &attributes)?;
+    Ok(GlobalConfiguration { features: Features::from_bits(bits), attributes, version: count(version) })
 }
 
 pub(super) fn schedules(rows: Vec<(String,)>) -> Result<Vec<Schedule>> {
     rows.iter().map(|(body,)| read("schedules", body)).collect()
 }
 
-pub(super) fn run_requests(rows: Vec<(String, String, i64)>) -> RunRequests {
-    let request = |(job, channel, request): (String, String, i64)| {
-        Some(((Job::from_name(&job)?, channel), count(request)))
+pub(super) fn run_requests(rows: Vec<(String, String, i64, i64)>) -> RunRequests {
+    let request = |(job, channel, request, canceled): (String, String, i64, i64)| {
+        let request = RunRequest { request: count(request), canceled: count(canceled) };
+        Some(((Job::from_name(&job)?, channel), request))
     };
     rows.into_iter().filter_map(request).collect()
 }
 
 /// `None` for a job that this version does not know.
-pub(super) fn session(columns: SessionColumns) -> Option<(i64, Session)> {
-    let (seq, channel, job, run_request, started_at, elapsed, rows, error) = columns;
-    let session = Session {
-        channel: channel.parse().ok(),
+pub(super) fn session(columns: SessionColumns) -> Option<Session> {
+    let (seq, channel, job, run_request, started_at, elapsed, rows, error, state, bytes) = columns;
+    let state = i32::try_from(state).ok().and_then(|state| SessionState::try_from(state).ok());
+    let run = JobRun {
         job: Job::from_name(&job)?,
         run_request: count(run_request),
         started_at: Micros(started_at),
         elapsed: Duration::from_micros(count(elapsed)),
+        state: state.unwrap_or_default(),
         rows: count(rows),
+        bytes: count(bytes),
         error,
     };
-    Some((seq, session))
+    Some(Session { seq, channel: channel.parse().ok(), run })
 }
 
-/// A session as it is bound: channel, job, request, start, micros, rows, error.
-pub(super) fn session_values(session: &Session) -> (&str, &'static str, i64, i64, i64, i64, &str) {
-    let micros = i64::try_from(session.elapsed.as_micros()).unwrap_or(i64::MAX);
+/// A session as it is bound: channel, job, request, start, micros, rows, error, state, bytes.
+pub(super) type SessionValues<'a> = (&'a str, &'static str, i64, i64, i64, i64, &'a str, i64, i64);
+
+pub(super) fn session_values(session: &Session) -> SessionValues<'_> {
+    let run = &session.run;
+    let micros = i64::try_from(run.elapsed.as_micros()).unwrap_or(i64::MAX);
     (
         session.channel.as_ref().map_or("", ChannelId::as_str),
-        session.job.name(),
-        number(session.run_request),
-        session.started_at.0,
+        run.job.name(),
+        number(run.run_request),
+        run.started_at.0,
         micros,
-        number(session.rows),
-        &session.error,
+        number(run.rows),
+        &run.error,
+        i64::from(i32::from(run.state)),
+        number(run.bytes),
     )
 }
 
@@ -163,7 +259,7 @@ impl Budget {
 }
 
 pub(super) fn due_len(columns: &DueColumns) -> usize {
-    columns.2.as_ref().map_or(0, String::len)
+    columns.4.as_ref().map_or(0, String::len)
 }
 
 pub(super) fn set_aside_len(columns: &SetAsideColumns) -> usize {

@@ -1,13 +1,12 @@
 //! Statements whose text is the same for both databases.
 
 /// The row of `hq_head`.
-pub(super) const HEAD: &str =
-    "select epoch, feed_version, next_account, next_card, arrivals_completed from hq_head where id = 1";
+pub(super) const HEAD: &str = "select epoch, feed_version, next_account, next_card, customers, arrivals_completed from hq_head where id = 1";
 /// Makes the row of `hq_head` at the first open.
-pub(super) const MAKE_HEAD: &str = "insert into hq_head (id, epoch, feed_version, next_account, next_card, arrivals_completed) \
-     values (1, $1, 0, 1, 1, 0) on conflict do nothing";
+pub(super) const MAKE_HEAD: &str = "insert into hq_head (id, epoch, feed_version, next_account, next_card, customers, arrivals_completed) \
+     values (1, $1, 0, 1, 1, 0, 0) on conflict do nothing";
 /// Writes the row of `hq_head` back.
-pub(super) const SAVE_HEAD: &str = "update hq_head set feed_version = $1, next_account = $2, next_card = $3, arrivals_completed = $4 \
+pub(super) const SAVE_HEAD: &str = "update hq_head set feed_version = $1, next_account = $2, next_card = $3, customers = $4, arrivals_completed = $5 \
      where id = 1";
 
 /// One customer by GUID.
@@ -15,9 +14,10 @@ pub(super) const BY_ID: &str = "select version, fingerprint, body from customers
 /// One customer by account number.
 pub(super) const BY_ACCOUNT: &str =
     "select version, fingerprint, body from customers where account_number = $1";
-/// The feed.
-pub(super) const CHANGES: &str =
-    "select version, fingerprint, body from customers where version > $1 order by version limit $2";
+/// The feed, for a channel.
+pub(super) const CHANGES: &str = "select c.version, c.fingerprint, c.body, \
+     coalesce((select e.counter from edits_applied e where e.customer_id = c.id and e.channel_id = $3), 0) \
+     from customers c where c.version > $1 order by c.version limit $2";
 
 /// The card that a request issued.
 pub(super) const CARD_OF_REQUEST: &str =
@@ -32,7 +32,8 @@ pub(super) const REPLACE_CUSTOMER: &str = "update customers set version = $2, bo
 
 /// Arrivals whose turn it is: not processed, not waiting for their next attempt, and with no earlier one of
 /// the same customer that is set aside and not due (rule X5).
-pub(super) const DUE: &str = "select a.arrival_seq, a.customer_id, a.operation, a.attempts from arrivals a \
+pub(super) const DUE: &str = "select a.arrival_seq, a.channel_id, a.counter, a.customer_id, \
+     coalesce(a.corrected, a.operation), a.attempts from arrivals a \
      where a.online_operation_completed = 0 and a.arrival_seq > $1 and a.customer_id is not null \
      and (a.reason is null or a.next_attempt_at <= $2) \
      and not exists (select 1 from arrivals b where b.customer_id = a.customer_id \
@@ -42,6 +43,19 @@ pub(super) const DUE: &str = "select a.arrival_seq, a.customer_id, a.operation, 
 /// Waiting and set aside.
 pub(super) const ARRIVAL_COUNTS: &str =
     "select count(*) - count(reason), count(reason) from arrivals where online_operation_completed = 0";
+/// An operation with what became of it; conditions follow.
+pub(super) const OPERATIONS: &str = "select a.arrival_seq, a.channel_id, a.counter, a.customer_id, a.operation, \
+     a.raw, a.corrected, a.arrived_at, cast(a.online_operation_completed as bigint), a.attempts, \
+     a.next_attempt_at, a.reason, a.message, a.overwritten, \
+     (select c.account_number from customers c where c.id = a.customer_id) from arrivals a where ";
+/// The place of the newest arrival.
+pub(super) const NEWEST_ARRIVAL: &str = "select coalesce(max(arrival_seq), 0) from arrivals";
+/// Saves new values for an operation that was set aside.
+pub(super) const CORRECT: &str = "update arrivals set corrected = $3, customer_id = coalesce(customer_id, $4) \
+     where channel_id = $1 and counter = $2 and online_operation_completed = 0 and reason is not null";
+/// Whether an earlier operation of the customer was set aside.
+pub(super) const EARLIER_FAILURE: &str = "select count(*) from arrivals where customer_id = $1 \
+     and arrival_seq < $2 and online_operation_completed = 0 and reason is not null";
 const SET_ASIDE_COLUMNS: &str = "select arrival_seq, channel_id, counter, operation, raw, reason, message, \
      attempts, next_attempt_at from arrivals where online_operation_completed = 0 and reason is not null";
 /// The list of what was set aside: from the start, or after one of them.
@@ -70,10 +84,20 @@ pub(super) const PROFILE: &str = "select profile, profile_version from channels 
 pub(super) const SET_PROFILE: &str =
     "update channels set profile = $2, profile_version = profile_version + 1 where id = $1";
 
-/// The flags.
-pub(super) const FLAGS: &str = "select bits, version from flags where id = 1";
-/// A new set of flags.
-pub(super) const SET_FLAGS: &str = "update flags set bits = $1, version = version + 1 where id = 1";
+/// The flags and the definitions of attributes.
+pub(super) const CONFIGURATION: &str =
+    "select bits, attributes, version from global_configuration where id = 1";
+/// New ones.
+pub(super) const SET_CONFIGURATION: &str =
+    "update global_configuration set bits = $1, attributes = $2, version = version + 1 where id = 1";
+/// A number sequence of the first start.
+pub(super) const FIRST_SEQUENCE: &str =
+    "insert into number_sequences (kind, format, block_size) values ($1, $2, $3) on conflict do nothing";
+/// The number sequences.
+pub(super) const SEQUENCES: &str = "select kind, format, block_size from number_sequences";
+/// A changed number sequence.
+pub(super) const SET_SEQUENCE: &str =
+    "update number_sequences set format = $2, block_size = $3 where kind = $1";
 /// All schedules.
 pub(super) const SCHEDULES: &str = "select body from schedules";
 /// A schedule of the first start.
@@ -82,20 +106,55 @@ pub(super) const FIRST_SCHEDULE: &str =
 /// A changed schedule.
 pub(super) const SET_SCHEDULE: &str = "update schedules set body = $2 where job = $1";
 /// All requests to run.
-pub(super) const RUN_REQUESTS: &str = "select job, channel_id, request from run_requests";
+pub(super) const RUN_REQUESTS: &str = "select job, channel_id, request, canceled from run_requests";
+/// Cancels requests up to one.
+pub(super) const CANCEL_REQUEST: &str =
+    "update run_requests set canceled = $3 where job = $1 and channel_id = $2 and canceled < $3";
 
 /// A session; the same run reported again is left out.
-pub(super) const INSERT_SESSION: &str = "insert into sessions (channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error) \
-     values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing";
-/// Removes the oldest sessions.
-pub(super) const PRUNE_SESSIONS: &str =
-    "delete from sessions where seq <= (select seq from sessions order by seq desc limit 1 offset $1)";
+pub(super) const INSERT_SESSION: &str = "insert into sessions (channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error, state, bytes_moved, kept_at) \
+     select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 where $3 = 0 \
+     or not exists (select 1 from sessions where channel_id = $1 and job = $2 and run_request = $3) \
+     on conflict do nothing";
+/// The end of what was asked for, and of earlier requests that the same run has carried out. What has ended, or was
+/// canceled, stays as it is. States 1 to 5 are those that are open.
+pub(super) const END_SESSIONS: &str = "update sessions set elapsed_micros = $4, rows_moved = $5, error = $6, \
+     state = $7, bytes_moved = $8 \
+     where channel_id = $1 and job = $2 and run_request between 1 and $3 and state in (1, 2, 3, 4, 5)";
+/// Removes the sessions beyond a number, and those that were kept before a time.
+pub(super) const PRUNE_SESSIONS: &str = "delete from sessions where kept_at < $2 \
+     or seq <= (select seq from sessions order by seq desc limit 1 offset $1)";
 /// The newest sessions before a place.
-pub(super) const SESSIONS: &str = "select seq, channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error from sessions \
-     where seq < $1 order by seq desc limit $2";
-/// The session of a request.
-pub(super) const SESSION_OF: &str = "select seq, channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error from sessions \
-     where job = $1 and channel_id = $2 and run_request >= $3 order by seq limit 1";
+pub(super) const SESSIONS: &str = "select seq, channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error, state, bytes_moved \
+     from sessions where seq < $1 order by seq desc limit $2";
+/// One session.
+pub(super) const SESSION: &str = "select seq, channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error, state, bytes_moved \
+     from sessions where seq = $1";
+/// Cancels a session that is open or has failed.
+pub(super) const CANCEL_SESSION: &str =
+    "update sessions set state = 7 where seq = $1 and state in (1, 2, 3, 4, 5, 8, 9, 10, 11)";
+/// The session of a request that has ended.
+pub(super) const SESSION_OF: &str = "select seq, channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error, state, bytes_moved \
+     from sessions where job = $1 and channel_id = $2 and run_request >= $3 and state not in (1, 2, 3, 4, 5) \
+     order by seq limit 1";
 /// The newest session of a job that moved rows.
-pub(super) const LAST_WITH_ROWS: &str = "select seq, channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error from sessions \
-     where job = $1 and rows_moved > 0 order by seq desc limit 1";
+pub(super) const LAST_WITH_ROWS: &str = "select seq, channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error, state, bytes_moved \
+     from sessions where job = $1 and rows_moved > 0 order by seq desc limit 1";
+
+/// How far customers have been looked at for duplicates.
+pub(super) const DUPLICATES_THROUGH: &str = "select through from duplicates_progress where id = 1";
+/// Moves that on.
+pub(super) const SET_DUPLICATES_THROUGH: &str = "update duplicates_progress set through = $1 where id = 1";
+/// A pair, unless it was noticed before or the list is full.
+pub(super) const NOTE_PAIR: &str = "insert into possible_duplicates (customer_id, other_id, reason, noticed_at) \
+     select $1, $2, $3, $4 where not exists (select 1 from possible_duplicates \
+        where customer_id = $2 and other_id = $1) \
+     and (select count(*) from possible_duplicates where dismissed = 0) < $5 on conflict do nothing";
+/// The newest pairs before a place.
+pub(super) const PAIRS: &str = "select seq, customer_id, other_id, cast(reason as bigint), noticed_at \
+     from possible_duplicates where dismissed = 0 and seq < $1 order by seq desc limit $2";
+/// How many pairs are on the list.
+pub(super) const PAIR_COUNT: &str = "select count(*) from possible_duplicates where dismissed = 0";
+/// Takes a pair off the list.
+pub(super) const DISMISS: &str = "update possible_duplicates set dismissed = 1 where \
+     (customer_id = $1 and other_id = $2) or (customer_id = $2 and other_id = $1)";

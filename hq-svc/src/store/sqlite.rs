@@ -2,7 +2,12 @@
 
 mod arrivals;
 mod customers;
+mod duplicates;
+mod operations;
+mod sessions;
 mod settings;
+
+use std::sync::Arc;
 
 use service_kit::{
     clock::Ids,
@@ -10,18 +15,22 @@ use service_kit::{
 };
 use sqlx::SqliteConnection;
 use tillsync_proto::{
-    ChannelId, Criterion, CustomerId, CustomerRef, Feature, Features, FunctionalityProfile, Job, Micros,
-    Schedule,
+    ChannelId, Criterion, CustomerId, CustomerRef, FunctionalityProfile, Job, Micros, Operation, Schedule,
 };
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Head, Hit, Issued, Plan, Record, Result,
-    RunRequests, Session, SetAside, Settled, Store, Stored, Switched,
-    batch::{HeadColumns, HeadRow},
+    Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, FeedRecord, GlobalConfiguration, Head,
+    Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure, Reconfigured, Record, Result,
+    RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Store, StoreError, Stored,
+    batch::{HeadColumns, HeadRow, TermRow},
     rows, sql,
 };
-use crate::config::{Config, NumberFormat};
+use crate::{
+    config::Config,
+    numbers::{NumberSequence, NumberSequences, SequenceKind},
+};
 
 const STEPS: &[Step] = &[(1, "start", include_str!("../../migrations/sqlite/0001_start.sql"))];
 
@@ -29,8 +38,8 @@ const STEPS: &[Step] = &[(1, "start", include_str!("../../migrations/sqlite/0001
 #[derive(Clone)]
 pub struct SqliteStore {
     db: Sqlite,
-    accounts: NumberFormat,
-    cards: NumberFormat,
+    /// Held from the first number that a transaction takes to its commit.
+    numbers: Arc<Mutex<NumberSequences>>,
 }
 
 impl SqliteStore {
@@ -46,8 +55,17 @@ impl SqliteStore {
     ) -> std::result::Result<Self, OpenError> {
         let db = open_sqlite(path, Durability::PowerCut, STEPS).await?;
         let failed = |source| OpenError::Driver { database: path.display().to_string(), source };
-        settings::first_open(&db, ids.mint(), &config.first_schedules()).await.map_err(failed)?;
-        Ok(Self { db, accounts: config.number_format.clone(), cards: config.card_format.clone() })
+        settings::first_open(&db, ids.mint(), config).await.map_err(failed)?;
+        let fallback = NumberSequences {
+            accounts: NumberSequence::new(config.number_format.clone(), 0),
+            cards: NumberSequence::new(config.card_format.clone(), 0),
+        };
+        let numbers = settings::sequences(&db, &fallback).await;
+        let numbers = numbers.map_err(|error| match error {
+            StoreError::Driver(source) => failed(source),
+            other => failed(sqlx::Error::Decode(other.into())),
+        })?;
+        Ok(Self { db, numbers: Arc::new(Mutex::new(numbers)) })
     }
 
     /// For tests that look with their own SQL.
@@ -59,7 +77,7 @@ impl SqliteStore {
 
 async fn head(connection: &mut SqliteConnection) -> Result<HeadRow> {
     let row: Option<HeadColumns> = sqlx::query_as(sql::HEAD).fetch_optional(connection).await?;
-    row.map(HeadRow::from).ok_or(super::StoreError::Missing("hq_head"))
+    row.map(HeadRow::from).ok_or(StoreError::Missing("hq_head"))
 }
 
 async fn save_head(connection: &mut SqliteConnection, head: HeadRow) -> Result<()> {
@@ -67,6 +85,7 @@ async fn save_head(connection: &mut SqliteConnection, head: HeadRow) -> Result<(
         .bind(head.feed_version)
         .bind(head.next_account)
         .bind(head.next_card)
+        .bind(head.customers)
         .bind(head.arrivals_completed)
         .execute(connection)
         .await?;
@@ -84,11 +103,11 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&self, plans: &[Plan]) -> Result<Vec<Settled>> {
-        customers::settle(&self.db, &self.accounts, plans).await
+        customers::settle(&self.db, &self.numbers, plans).await
     }
 
     async fn issue_card(&self, request: CardRequest) -> Result<Issued> {
-        customers::issue_card(&self.db, &self.cards, request).await
+        customers::issue_card(&self.db, &self.numbers, request).await
     }
 
     async fn customer(&self, by: &CustomerRef) -> Result<Option<Record>> {
@@ -104,8 +123,20 @@ impl Store for SqliteStore {
         customers::find(&self.db, criterion).await
     }
 
-    async fn changes(&self, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<Record>> {
-        customers::changes(&self.db, after, limit, max_bytes).await
+    async fn changes(
+        &self,
+        channel: &ChannelId,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<FeedRecord>> {
+        customers::changes(&self.db, channel.as_str(), after, limit, max_bytes).await
+    }
+
+    async fn records(&self, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<Record>> {
+        // No channel has an empty name.
+        let feed = customers::changes(&self.db, "", after, limit, max_bytes).await?;
+        Ok(feed.into_iter().map(|record| record.stored.record).collect())
     }
 
     async fn arrive(&self, channel: &ChannelId, page: Vec<Arrival>, now: Micros) -> Result<Vec<Arrived>> {
@@ -144,7 +175,7 @@ impl Store for SqliteStore {
         runs: &[Session],
         now: Micros,
     ) -> Result<()> {
-        settings::report(&self.db, channel, status, runs, now).await
+        sessions::report(&self.db, channel, status, runs, now).await
     }
 
     async fn profile(&self, channel: &ChannelId) -> Result<(FunctionalityProfile, u64)> {
@@ -152,16 +183,36 @@ impl Store for SqliteStore {
         rows::profile(row.await?)
     }
 
-    async fn set_profile(&self, channel: &ChannelId, profile: FunctionalityProfile) -> Result<u64> {
-        settings::set_profile(&self.db, channel, profile).await
+    async fn set_profile(
+        &self,
+        channel: &ChannelId,
+        profile: &FunctionalityProfile,
+        from_version: u64,
+    ) -> Result<Option<u64>> {
+        settings::set_profile(&self.db, channel, profile, from_version).await
     }
 
-    async fn flags(&self) -> Result<(Features, u64)> {
-        rows::flags(sqlx::query_as(sql::FLAGS).fetch_optional(&self.db.readers).await?)
+    async fn configuration(&self) -> Result<GlobalConfiguration> {
+        rows::configuration(sqlx::query_as(sql::CONFIGURATION).fetch_optional(&self.db.readers).await?)
     }
 
-    async fn set_flag(&self, feature: Feature, enabled: bool) -> Result<Switched> {
-        settings::set_flag(&self.db, feature, enabled).await
+    async fn reconfigure(&self, change: &Reconfigure) -> Result<Reconfigured> {
+        settings::reconfigure(&self.db, change).await
+    }
+
+    async fn sequences(&self) -> Result<Vec<SequenceState>> {
+        let mut numbers = self.numbers.lock().await.clone();
+        let row: Option<HeadColumns> = sqlx::query_as(sql::HEAD).fetch_optional(&self.db.readers).await?;
+        let head = row.map(HeadRow::from).ok_or(StoreError::Missing("hq_head"))?;
+        Ok(SequenceKind::ALL.map(|kind| head.sequence(kind, numbers.of(kind))).to_vec())
+    }
+
+    async fn set_sequence(&self, kind: SequenceKind, sequence: NumberSequence) -> Result<()> {
+        let mut numbers = self.numbers.lock().await;
+        let format = sequence.format.to_string();
+        settings::set_sequence(&self.db, kind, &format, sequence.block_size).await?;
+        *numbers.of(kind) = sequence;
+        Ok(())
     }
 
     async fn schedules(&self) -> Result<Vec<Schedule>> {
@@ -176,23 +227,77 @@ impl Store for SqliteStore {
         Ok(rows::run_requests(sqlx::query_as(sql::RUN_REQUESTS).fetch_all(&self.db.readers).await?))
     }
 
-    async fn request_runs(&self, job: Job, channels: &[String]) -> Result<Vec<(String, u64)>> {
-        settings::request_runs(&self.db, job, channels).await
+    async fn request_runs(&self, job: Job, channels: &[String], now: Micros) -> Result<Vec<(String, u64)>> {
+        sessions::request_runs(&self.db, job, channels, now).await
     }
 
-    async fn add_session(&self, session: &Session) -> Result<()> {
-        settings::add_session(&self.db, session).await
+    async fn add_session(&self, session: &Session, now: Micros) -> Result<()> {
+        sessions::add(&self.db, session, now).await
     }
 
-    async fn sessions(&self, before: Option<i64>, limit: usize) -> Result<Vec<(i64, Session)>> {
-        settings::sessions(&self.db, before, limit).await
+    async fn sessions(&self, before: Option<i64>, limit: usize) -> Result<Vec<Session>> {
+        sessions::list(&self.db, before, limit).await
+    }
+
+    async fn session(&self, seq: i64) -> Result<Option<Session>> {
+        sessions::one(&self.db, seq).await
+    }
+
+    async fn cancel_session(&self, seq: i64) -> Result<Option<Session>> {
+        sessions::cancel(&self.db, seq).await
     }
 
     async fn session_of(&self, job: Job, channel: &str, request: u64) -> Result<Option<Session>> {
-        settings::session_of(&self.db, job, channel, request).await
+        sessions::of_request(&self.db, job, channel, request).await
     }
 
     async fn last_conversion(&self) -> Result<Option<Session>> {
-        settings::last_conversion(&self.db).await
+        sessions::last_conversion(&self.db).await
+    }
+
+    async fn operations(
+        &self,
+        filter: &StatusFilter,
+        before: Option<i64>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<(Vec<OperationRow>, Option<i64>)> {
+        operations::list(&self.db, filter, before, limit, max_bytes).await
+    }
+
+    async fn operation(&self, channel: &ChannelId, counter: u64) -> Result<Option<OperationRow>> {
+        operations::one(&self.db, channel, counter).await
+    }
+
+    async fn correct(&self, channel: &ChannelId, counter: u64, operation: &Operation) -> Result<bool> {
+        operations::correct(&self.db, channel, counter, operation).await
+    }
+
+    async fn has_earlier_failure(&self, customer: CustomerId, seq: i64) -> Result<bool> {
+        operations::has_earlier_failure(&self.db, customer, seq).await
+    }
+
+    async fn duplicates_through(&self) -> Result<u64> {
+        duplicates::through(&self.db).await
+    }
+
+    async fn sharing(&self, terms: &[(i16, String)], limit: usize) -> Result<Vec<TermRow>> {
+        duplicates::sharing(&self.db, terms, limit).await
+    }
+
+    async fn note_pairs(&self, pairs: &[Pair], through: u64, now: Micros) -> Result<()> {
+        duplicates::note(&self.db, pairs, through, now).await
+    }
+
+    async fn pairs(&self, before: Option<i64>, limit: usize) -> Result<Vec<NoticedPair>> {
+        duplicates::list(&self.db, before, limit).await
+    }
+
+    async fn pair_count(&self) -> Result<u64> {
+        duplicates::count(&self.db).await
+    }
+
+    async fn dismiss(&self, one: CustomerId, other: CustomerId) -> Result<bool> {
+        duplicates::dismiss(&self.db, one, other).await
     }
 }

@@ -1,11 +1,21 @@
-//! What goes into a store and comes out of it.
+//! What goes into a store and comes out of it: customers, plans, cards and pairs here, the rest in rooms of their own.
 
 #![expect(clippy::large_enum_variant, reason = "the large variant is the common one; boxes would cost more")]
 
-use std::{collections::HashMap, time::Duration};
+mod arrivals;
+mod settings;
 
-use tillsync_proto::{ChannelId, Content, Customer, CustomerId, Feature, Job, Micros, Operation, Reason};
+use tillsync_proto::{Content, Customer, CustomerId, Micros, Reason};
 use uuid::Uuid;
+
+pub use arrivals::{
+    Arrival, ArrivalCounts, Arrived, Due, OperationRow, Payload, SetAside, StatusFilter, StoredPayload,
+    SyncStatus,
+};
+pub use settings::{
+    ChannelRow, GlobalConfiguration, Reconfigure, Reconfigured, RunRequest, RunRequests, SequenceState,
+    Session,
+};
 
 /// What the database is and what it has given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +24,7 @@ pub struct Head {
     pub epoch: Uuid,
     /// The newest version of the feed; 0 when there is none.
     pub version: u64,
-    /// Customers, which are the account numbers spent (rule X6).
+    /// Customers.
     pub customers: u64,
     /// Arrivals that have been processed.
     pub arrivals_completed: u64,
@@ -34,8 +44,17 @@ pub struct Record {
 pub struct Stored {
     /// The record.
     pub record: Record,
-    /// Fingerprint of the content that came with the create (rule M9).
+    /// Fingerprint of what was asked for when the customer was created (rule M9).
     pub fingerprint: Uuid,
+}
+
+/// A record of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedRecord {
+    /// The record.
+    pub stored: Stored,
+    /// Edits that the asking channel logged up to this counter are in it.
+    pub included: u64,
 }
 
 /// A customer to insert.
@@ -43,7 +62,7 @@ pub struct Stored {
 pub struct NewCustomer {
     /// The GUID.
     pub id: CustomerId,
-    /// Fingerprint of the content that came with the create.
+    /// Fingerprint of what was asked for.
     pub fingerprint: Uuid,
     /// The content to insert; later operations of the same batch are in it.
     pub content: Content,
@@ -58,6 +77,16 @@ pub struct Plan {
     pub write: Write,
     /// What becomes of arrivals. Not carried out if the change is not.
     pub verdicts: Vec<Verdict>,
+    /// The edits among them that are in the change; the newest of each channel counts.
+    pub edits: Vec<AppliedEdit>,
+}
+
+impl Plan {
+    /// A change that no arrival has asked for.
+    #[must_use]
+    pub fn of(write: Write) -> Self {
+        Self { write, verdicts: Vec::new(), edits: Vec::new() }
+    }
 }
 
 /// A change of a customer.
@@ -85,11 +114,34 @@ pub struct Verdict {
     pub fate: Fate,
 }
 
+/// An edit of a channel that a plan brings into its customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedEdit {
+    /// The customer.
+    pub customer: CustomerId,
+    /// The channel that logged it.
+    pub channel: String,
+    /// Its place in the channel's log.
+    pub counter: u64,
+}
+
+/// A value that somebody had written and that an arrival has replaced (rule X11).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Overwritten {
+    /// The field, as an update mask names it, or "address".
+    pub field: String,
+    /// The value.
+    pub value: serde_json::Value,
+}
+
 /// The fate of an arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// Processed: `online_operation_completed = 1` (rule X2).
-    Completed,
+    Completed {
+        /// Values of others that it has replaced.
+        overwritten: Vec<Overwritten>,
+    },
     /// Set aside (rule X5).
     SetAside {
         /// Why.
@@ -158,136 +210,33 @@ pub struct Hit {
     pub points: i64,
 }
 
-/// An operation as it arrived.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// Its place in the channel's log.
-    pub counter: i64,
-    /// The customer, if that can be read.
-    pub customer: Option<CustomerId>,
-    /// The operation.
-    pub payload: Payload,
+/// What two customers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likeness {
+    /// An e-mail.
+    Email = 1,
+    /// A phone and the name.
+    PhoneAndName = 2,
 }
 
-/// What an upload brought.
-#[derive(Debug, Clone)]
-pub enum Payload {
-    /// An operation that passed the validator.
-    Good(Operation),
-    /// One that cannot be used, as it came, and why: in words, without personal data.
-    Bad {
-        /// The encoded `tillsync.common.v1.Operation`.
-        raw: Vec<u8>,
-        /// Why.
-        message: String,
-    },
-}
-
-/// What became of an arrival.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrived {
-    /// Whether it stood there already.
-    pub known: bool,
-    /// The customer of the operation that stands there.
-    pub customer: Option<CustomerId>,
-    /// Why it was set aside, if it was.
-    pub reason: Option<String>,
-    /// The account number, if the customer is real (rule M6).
-    pub account_number: Option<String>,
-}
-
-/// An arrival whose turn it is.
-#[derive(Debug, Clone)]
-pub struct Due {
-    /// Its place among all arrivals.
-    pub seq: i64,
-    /// The customer.
+/// Two customers that may be the same person (rule C5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// The later one.
     pub customer: CustomerId,
-    /// The operation; `None`: what is stored cannot be read.
-    pub operation: Option<Operation>,
-    /// How often it has been tried.
-    pub attempts: u32,
+    /// The earlier one.
+    pub other: CustomerId,
+    /// What they share.
+    pub likeness: Likeness,
 }
 
-/// An arrival that was set aside.
-#[derive(Debug, Clone)]
-pub struct SetAside {
-    /// Its place among all arrivals; names it in a page token.
+/// A pair on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticedPair {
+    /// Its place on the list.
     pub seq: i64,
-    /// The channel that logged it.
-    pub channel: String,
-    /// Its place in the channel's log.
-    pub counter: u64,
-    /// The operation, or what came instead.
-    pub payload: StoredPayload,
-    /// Why.
-    pub reason: String,
-    /// In words.
-    pub message: String,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it is tried next.
-    pub next_attempt_at: Option<i64>,
-}
-
-/// An operation as it is stored.
-#[derive(Debug, Clone)]
-pub enum StoredPayload {
-    /// One that passed the validator.
-    Good(Operation),
-    /// As it came.
-    Bad(Vec<u8>),
-}
-
-/// Arrivals that are not processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ArrivalCounts {
-    /// Waiting for the customer sync job.
-    pub waiting: u64,
-    /// Set aside.
-    pub set_aside: u64,
-}
-
-/// A channel as it is stored.
-#[derive(Debug, Clone)]
-pub struct ChannelRow {
-    /// The channel.
-    pub id: ChannelId,
-    /// When it last called, in wall-clock micros, as far as that was written.
-    pub last_contact_at: Option<i64>,
-    /// The encoded `tillsync.common.v1.ChannelStatus` it last reported.
-    pub status: Option<Vec<u8>>,
-    /// Version of its profile.
-    pub profile_version: u64,
-}
-
-/// A run of a job (rule X9).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// The channel; `None` for the customer sync job.
-    pub channel: Option<ChannelId>,
-    /// The job.
-    pub job: Job,
-    /// The request that the run carried out; 0 for a scheduled one.
-    pub run_request: u64,
-    /// When it began.
-    pub started_at: Micros,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// Rows moved.
-    pub rows: u64,
-    /// Why it failed; empty if it did not.
-    pub error: String,
-}
-
-/// Requests to run jobs now, by job and channel; the channel of the customer sync job is empty.
-pub type RunRequests = HashMap<(Job, String), u64>;
-
-/// What became of a switch of a flag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Switched {
-    /// The set has this version now.
-    Done(u64),
-    /// Nothing was switched: these flags are in the way (rule F1).
-    InTheWay(Vec<Feature>),
+    /// The pair.
+    pub pair: Pair,
+    /// When it was noticed.
+    pub noticed_at: Micros,
 }

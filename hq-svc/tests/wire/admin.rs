@@ -100,6 +100,8 @@ async fn report(hq: &Hq, channel: &str, run_request: u64) {
         elapsed: Some(prost_types::Duration { seconds: 0, nanos: 5_000 }),
         rows: 3,
         error: "the disk is full".to_owned(),
+        bytes: 300,
+        ..JobRun::default()
     };
     let status = Some(ChannelStatus { channel_id: channel.to_owned(), ..Default::default() });
     let request = hq::ReportStatusRequest { status, ended_runs: vec![run] };
@@ -209,7 +211,8 @@ async fn f1_f2_profiles_and_flags_are_switched(database: Database) {
         (got.version, got.profile.unwrap())
     };
     assert_eq!(get().await.0, 1);
-    let request = hq::UpdateProfileRequest { channel_id: channel_id(), profile: Some(profile(250)) };
+    let request =
+        hq::UpdateProfileRequest { channel_id: channel_id(), profile: Some(profile(250)), from_version: 0 };
     let set = hq.admin.clone().update_profile(request).await.unwrap().into_inner();
     assert_eq!(set.version, 2);
     assert_eq!(get().await, (2, profile(250)));
@@ -249,7 +252,8 @@ async fn z1_bad_settings_are_refused(database: Database) {
         ("s1", Some(profile(9)), "profile.rts_timeout"),
         ("s1", Some(FunctionalityProfile { rts_timeout: None, ..profile(1) }), "profile.rts_timeout"),
     ] {
-        let request = hq::UpdateProfileRequest { channel_id: channel.to_owned(), profile: given };
+        let request =
+            hq::UpdateProfileRequest { channel_id: channel.to_owned(), profile: given, from_version: 0 };
         let call = admin().update_profile(request).await;
         assert_eq!(refused_call(call, Code::InvalidArgument, "INVALID_FIELD"), [field]);
     }

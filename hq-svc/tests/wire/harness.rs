@@ -124,7 +124,7 @@ impl Hq {
 
     pub async fn create(&self, id: Uuid, first: &str, last: &str) -> Result<common::CustomerRecord, Status> {
         let customer = Some(Customer { customer_id: id.to_string(), ..person(first, last) });
-        let request = hq::CreateCustomerRequest { customer };
+        let request = hq::CreateCustomerRequest { customer, fingerprint: Vec::new() };
         let created = self.real_time.clone().create_customer(request).await?;
         Ok(created.into_inner().record.expect("a record"))
     }

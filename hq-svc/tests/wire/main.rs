@@ -7,3 +7,4 @@ mod exchange;
 mod harness;
 mod lifecycle;
 mod real_time;
+mod repair;

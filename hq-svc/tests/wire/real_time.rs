@@ -94,7 +94,7 @@ async fn c1_all_parts_of_a_customer_come_back(database: Database) {
         ],
         ..person("Ånn", "O'Neil")
     };
-    let request = hq::CreateCustomerRequest { customer: Some(sent.clone()) };
+    let request = hq::CreateCustomerRequest { customer: Some(sent.clone()), ..Default::default() };
     hq.real_time.clone().create_customer(request).await.unwrap();
     let got = hq.get(guid(1)).await.unwrap().customer.unwrap();
     let expected = Customer {
@@ -151,7 +151,11 @@ async fn z1_a_bad_create_names_its_fields(database: Database) {
         ),
     ];
     for (customer, expected) in cases {
-        let call = hq.real_time.clone().create_customer(hq::CreateCustomerRequest { customer }).await;
+        let call = hq
+            .real_time
+            .clone()
+            .create_customer(hq::CreateCustomerRequest { customer, ..Default::default() })
+            .await;
         assert_eq!(refused_call(call, Code::InvalidArgument, "INVALID_FIELD"), expected);
     }
     assert_eq!(hq.status().await.customers, 0, "nothing is half done");

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     Address, AddressPurpose, Attribute, AttributeValue, Change, Contact, ContactKind, Content, Customer,
-    CustomerId, Field, Micros, Operation, Party, PersonName, ReceiptOption, Update, Violations,
+    CustomerId, Field, Micros, Operation, Party, PersonName, Previous, ReceiptOption, Update, Violations,
     id::parse_guid, pb::common,
 };
 
@@ -55,16 +55,7 @@ fn read_content(id: CustomerId, customer: common::Customer, v: &mut Violations) 
         .collect();
     let attributes = customer.attributes.into_iter().enumerate();
     let attributes = attributes.filter_map(|(i, attribute)| read_attribute(i, attribute, v)).collect();
-    let receipt_option = match common::ReceiptOption::try_from(customer.receipt_option) {
-        Ok(common::ReceiptOption::Unspecified) => None,
-        Ok(common::ReceiptOption::Print) => Some(ReceiptOption::Print),
-        Ok(common::ReceiptOption::Email) => Some(ReceiptOption::Email),
-        Ok(common::ReceiptOption::Both) => Some(ReceiptOption::Both),
-        Err(_) => {
-            v.add("receipt_option", "is not known");
-            None
-        }
-    };
+    let receipt_option = receipt_option(customer.receipt_option, v);
     Some(Content {
         party,
         customer_group: customer.customer_group,
@@ -82,6 +73,19 @@ fn read_content(id: CustomerId, customer: common::Customer, v: &mut Violations) 
         affiliations: customer.affiliations,
         attributes,
     })
+}
+
+pub(super) fn receipt_option(option: i32, v: &mut Violations) -> Option<ReceiptOption> {
+    match common::ReceiptOption::try_from(option) {
+        Ok(common::ReceiptOption::Unspecified) => None,
+        Ok(common::ReceiptOption::Print) => Some(ReceiptOption::Print),
+        Ok(common::ReceiptOption::Email) => Some(ReceiptOption::Email),
+        Ok(common::ReceiptOption::Both) => Some(ReceiptOption::Both),
+        Err(_) => {
+            v.add("receipt_option", "is not known");
+            None
+        }
+    }
 }
 
 fn part_id(
@@ -261,7 +265,37 @@ pub fn operation(operation: common::Operation) -> Result<Operation, Violations> 
     };
     let Some(change) = change else { return Err(v) };
     let logged_at = micros(operation.log_time.as_ref());
-    v.or(Operation { counter: operation.counter, customer_id, logged_at, change })
+    let previous = match (&change, operation.previous, operation.previous_address) {
+        (Change::Update(change), Some(mut values), _) => {
+            values.addresses.clear();
+            if !change.fields.contains(&Field::Party) {
+                values.party = Some(common::customer::Party::Organization(common::Organization::default()));
+            }
+            read_content(customer_id, values, &mut v)
+                .map_or(Previous::None, |values| Previous::Values(Box::new(values)))
+        }
+        (Change::SaveAddress(address), _, Some(previous)) => {
+            let read =
+                read_address(previous, AddressPurpose::Home, "previous_address", || address.id, &mut v);
+            read.map_or(Previous::None, Previous::Address)
+        }
+        _ => Previous::None,
+    };
+    let fingerprint = fingerprint(&operation.fingerprint, &mut v);
+    let counter = operation.counter;
+    v.or(Operation { counter, customer_id, logged_at, change, previous, fingerprint })
+}
+
+/// A fingerprint that was sent along; empty is none.
+pub fn fingerprint(bytes: &[u8], v: &mut Violations) -> Option<Uuid> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let read = Uuid::from_slice(bytes).ok();
+    if read.is_none() {
+        v.add("fingerprint", "is not 16 bytes");
+    }
+    read
 }
 
 /// Microseconds of a timestamp; 0 if it is absent.

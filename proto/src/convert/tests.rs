@@ -2,8 +2,8 @@ use prost_types::FieldMask;
 
 use super::*;
 use crate::{
-    AddressPurpose, Change, Content, Customer, CustomerId, Field, Micros, Operation, Update, Violations,
-    pb::common,
+    AddressPurpose, Change, Content, Customer, CustomerId, Field, Micros, Operation, Previous, Update,
+    Violations, pb::common,
 };
 
 fn id() -> CustomerId {
@@ -129,16 +129,24 @@ fn updates_name_known_fields_and_leave_the_rest() {
 #[test]
 fn x3_operations_survive_the_round_trip() {
     let created = content(id(), person()).unwrap();
+    let before = Content { currency: "SEK".to_owned(), ..created.clone() };
     let address = created.addresses[0].clone();
     let update = Update { values: created.clone(), fields: vec![Field::Currency] };
     for change in [Change::Create(created), Change::Update(update), Change::SaveAddress(address)] {
-        let logged = Operation { counter: 7, customer_id: id(), logged_at: Micros(5), change };
+        let previous = Previous::of(&change, &before);
+        let fingerprint = Some(id().0);
+        let (counter, customer_id, logged_at) = (7, id(), Micros(5));
+        let logged = Operation { counter, customer_id, logged_at, change, previous, fingerprint };
         let back = operation(common::Operation::from(&logged)).unwrap();
         // An update carries no addresses, so they are not compared.
         if !matches!(logged.change, Change::Update(_)) {
             assert_eq!(back, logged);
         }
-        assert_eq!((back.counter, back.customer_id), (7, id()));
+        assert_eq!((back.counter, back.customer_id, back.fingerprint), (7, id(), Some(id().0)));
+        match &logged.change {
+            Change::Create(_) => assert_eq!(back.previous, Previous::None),
+            Change::Update(_) | Change::SaveAddress(_) => assert_eq!(back.previous, logged.previous),
+        }
     }
     assert!(operation(common::Operation::default()).is_err());
 }

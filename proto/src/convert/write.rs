@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     Address, AddressPurpose, Attribute, AttributeValue, Change, Contact, ContactKind, Content, Customer,
-    Micros, Operation, PENDING_DISPLAY, Party, ReceiptOption, Update, pb::common,
+    Micros, Operation, PENDING_DISPLAY, Party, Previous, ReceiptOption, Update, pb::common,
 };
 
 impl From<Micros> for Timestamp {
@@ -29,11 +29,6 @@ impl From<&Content> for common::Customer {
                 common::customer::Party::Organization(common::Organization { name: name.clone() })
             }
         };
-        let receipt_option = content.receipt_option.map_or(common::ReceiptOption::Unspecified, |o| match o {
-            ReceiptOption::Print => common::ReceiptOption::Print,
-            ReceiptOption::Email => common::ReceiptOption::Email,
-            ReceiptOption::Both => common::ReceiptOption::Both,
-        });
         Self {
             party: Some(party),
             customer_group: content.customer_group.clone(),
@@ -44,7 +39,7 @@ impl From<&Content> for common::Customer {
             tax_id: content.tax_id.clone(),
             credit_limit_minor: content.credit_limit_minor,
             blocked: content.blocked,
-            receipt_option: receipt_option.into(),
+            receipt_option: receipt_option(content.receipt_option).into(),
             receipt_email: content.receipt_email.clone(),
             contacts: content.contacts.iter().map(Into::into).collect(),
             addresses: content.addresses.iter().map(Into::into).collect(),
@@ -52,6 +47,15 @@ impl From<&Content> for common::Customer {
             attributes: content.attributes.iter().map(Into::into).collect(),
             ..Self::default()
         }
+    }
+}
+
+pub(super) fn receipt_option(option: Option<ReceiptOption>) -> common::ReceiptOption {
+    match option {
+        None => common::ReceiptOption::Unspecified,
+        Some(ReceiptOption::Print) => common::ReceiptOption::Print,
+        Some(ReceiptOption::Email) => common::ReceiptOption::Email,
+        Some(ReceiptOption::Both) => common::ReceiptOption::Both,
     }
 }
 
@@ -151,6 +155,15 @@ impl From<&Operation> for common::Operation {
             customer_id: operation.customer_id.to_string(),
             log_time: Some(operation.logged_at.into()),
             change: Some(change),
+            previous: match &operation.previous {
+                Previous::Values(values) => Some((&**values).into()),
+                Previous::None | Previous::Address(_) => None,
+            },
+            previous_address: match &operation.previous {
+                Previous::Address(address) => Some(address.into()),
+                Previous::None | Previous::Values(_) => None,
+            },
+            fingerprint: operation.fingerprint.map(|f| f.into_bytes().to_vec()).unwrap_or_default(),
         }
     }
 }

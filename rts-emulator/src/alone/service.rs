@@ -11,7 +11,7 @@ impl RealTimeService for MemoryHq {
         &self,
         request: Request<hq::CreateCustomerRequest>,
     ) -> Result<Response<hq::CreateCustomerResponse>, Status> {
-        let record = Some(self.create(request.into_inner().customer)?);
+        let record = Some(self.create(request.into_inner())?);
         Ok(Response::new(hq::CreateCustomerResponse { record, epoch: self.epoch() }))
     }
 

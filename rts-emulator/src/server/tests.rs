@@ -226,7 +226,10 @@ async fn r1_alone_it_gives_account_numbers() {
         party: Some(common::customer::Party::Organization(organization)),
         ..common::Customer::default()
     };
-    let create = |customer: &common::Customer| hq::CreateCustomerRequest { customer: Some(customer.clone()) };
+    let create = |customer: &common::Customer| hq::CreateCustomerRequest {
+        customer: Some(customer.clone()),
+        ..Default::default()
+    };
     let answer = running.rts.clone().create_customer(create(&customer)).await.unwrap().into_inner();
     let number = answer.record.unwrap().customer.unwrap().account_number;
     assert_eq!(number, "C-00000001");

@@ -149,6 +149,10 @@ impl DataExchangeService for FakeHq {
         &self,
         request: Request<UploadOperationsRequest>,
     ) -> Result<Response<UploadOperationsResponse>, Status> {
+        if self.state().hang {
+            self.hanging.notify_one();
+            std::future::pending::<()>().await;
+        }
         let mut state = self.exchange()?;
         let operations = request.into_inner().operations;
         state.largest_page = state.largest_page.max(operations.len());
@@ -196,6 +200,8 @@ impl DataExchangeService for FakeHq {
         let records = changes.into_iter().map(|(customer, version)| CustomerRecord {
             customer: Some(customer.clone()),
             version: *version,
+            included_counter: state.included.get(&customer.customer_id).copied().unwrap_or_default(),
+            ..CustomerRecord::default()
         });
         Ok(Response::new(ListCustomerChangesResponse {
             resync: None,
@@ -213,13 +219,14 @@ impl DataExchangeService for FakeHq {
         let answer = match request.into_inner().job() {
             Job::ChannelConfiguration1070 => GetConfigurationResponse {
                 version: state.profile_version,
-                profile: Some(state.profile),
-                features: Vec::new(),
+                profile: Some(state.profile.clone()),
+                ..Default::default()
             },
             _ => GetConfigurationResponse {
                 version: state.features_version,
-                profile: None,
                 features: state.features.clone(),
+                attributes: state.attributes.clone(),
+                ..Default::default()
             },
         };
         Ok(Response::new(answer))

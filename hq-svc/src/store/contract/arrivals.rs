@@ -53,7 +53,7 @@ async fn m6_an_upload_is_told_the_number_that_is_already_there(store: impl TestS
 
 fn bad(counter: i64, customer: Option<u64>) -> Arrival {
     let payload = Payload::Bad { raw: vec![0, 1, 255], message: "change is missing".to_owned() };
-    Arrival { counter, customer: customer.map(id), payload }
+    Arrival { counter, customer: customer.map(id), logged_at: Micros(0), payload }
 }
 
 async fn z1_what_cannot_be_used_is_kept_as_it_came(store: impl TestStore) {
@@ -70,8 +70,12 @@ async fn z1_what_cannot_be_used_is_kept_as_it_came(store: impl TestStore) {
 }
 
 async fn judge(store: &impl Store, seq: i64, fate: Fate) {
-    let plan = Plan { write: Write::Nothing, verdicts: vec![Verdict { seq, fate }] };
+    let plan = Plan { verdicts: vec![Verdict { seq, fate }], ..Plan::of(Write::Nothing) };
     store.settle(&[plan]).await.unwrap();
+}
+
+fn completed() -> Fate {
+    Fate::Completed { overwritten: Vec::new() }
 }
 
 fn aside(next_attempt_at: Option<i64>) -> Fate {
@@ -96,14 +100,14 @@ async fn x5_only_the_same_customer_waits_for_what_was_set_aside(store: impl Test
     assert_eq!(customers(i64::MAX).await, [id(2)], "not by itself");
     arrive(&store, "s2", vec![arrival(1, id(1), save(2))]).await;
     assert_eq!(customers(i64::MAX).await, [id(2)], "whichever channel it comes from");
-    judge(&store, first, Fate::Completed).await;
+    judge(&store, first, completed()).await;
     assert_eq!(customers(0).await, [id(1), id(2), id(1)]);
 }
 
 async fn x5_a_processed_arrival_is_judged_once(store: impl TestStore) {
     arrive(&store, "s1", vec![arrival(1, id(1), create(1))]).await;
     let seq = store.due(0, Micros(0), 1, usize::MAX).await.unwrap()[0].seq;
-    for fate in [Fate::Completed, Fate::Completed, aside(None)] {
+    for fate in [completed(), completed(), aside(None)] {
         judge(&store, seq, fate).await;
     }
     assert_eq!(store.arrival_counts().await.unwrap(), ArrivalCounts::default());

@@ -12,7 +12,9 @@ use tillsync_proto::{Change, Content, Customer, CustomerId, Field, Job, Micros, 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{TestClock, TestStore, address, arrival, arrive, get, id, ids, insert, on_both, person, real};
+use super::{
+    TestClock, TestStore, address, arrival, arrive, get, id, ids, insert, new, on_both, person, real,
+};
 use crate::{
     creates::{Creates, MAX_WAITING, creates},
     error::{Error, Result},
@@ -38,7 +40,7 @@ on_both!(
     x11_an_edit_at_hq_and_one_from_a_channel_are_both_kept,
 );
 
-async fn job<S: Store>(store: &S, clock: &Arc<TestClock>, batch: usize) -> SyncJob<S> {
+pub(super) async fn job<S: Store>(store: &S, clock: &Arc<TestClock>, batch: usize) -> SyncJob<S> {
     let clock: Arc<TestClock> = Arc::clone(clock);
     let (hq, _committer) =
         Headquarters::open(store.clone(), clock, ids(), CancellationToken::new()).await.unwrap();
@@ -106,7 +108,7 @@ async fn m6_a_create_that_hq_committed_before_gets_no_second_number(store: impl 
     // A sync create whose answer was lost, then edited here, then uploaded by the channel's fallback.
     let record = real(&store, id(1), person("Ann", "Lost")).await;
     let after = Customer { content: person("Ann", "Edited"), ..record.customer.clone() };
-    let edit = Plan { write: Write::Replace { before: record, after }, verdicts: Vec::new() };
+    let edit = Plan::of(Write::Replace { before: record, after });
     store.settle(&[edit]).await.unwrap();
     arrive(&store, "s1", vec![arrival(1, id(1), create("Ann", "Lost"))]).await;
     assert_eq!(job(&store, &Arc::default(), 10).await.try_once().await.unwrap(), done(1));
@@ -218,7 +220,7 @@ async fn x5_an_operation_on_which_the_database_fails_stops_nobody_else(store: im
 /// A create that stands in the queue, and goes on as a task.
 fn queued(creates: &Creates, id: CustomerId, content: Content) -> JoinHandle<Result<Record>> {
     let creates = creates.clone();
-    let mut call = Box::pin(async move { creates.create(id, content, Micros(1)).await });
+    let mut call = Box::pin(async move { creates.create(new(id, content)).await });
     let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled.is_pending(), "nobody commits yet");
     tokio::spawn(call)
@@ -247,7 +249,7 @@ async fn z3_a_create_too_many_is_refused(store: impl TestStore) {
     let (creates, committer) = creates(store.clone(), ids());
     let waiting: Vec<_> =
         (0..MAX_WAITING as u64).map(|n| queued(&creates, id(n), person("Ann", "Waits"))).collect();
-    let refused = creates.create(id(99_999), person("Ann", "Late"), Micros(1)).await;
+    let refused = creates.create(new(id(99_999), person("Ann", "Late"))).await;
     assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
     drop(creates);
     committer.run().await;
@@ -266,7 +268,7 @@ async fn z2_a_run_that_does_not_end_in_time_is_told_so(store: impl TestStore) {
     let deadline = Deadline(clock.now() + Duration::from_millis(20));
     let run = hq.run_job(Job::Upload, Some(s1), Some(deadline)).await;
     assert!(matches!(run, Err(Error::Deadline)), "{run:?}");
-    assert_eq!(hq.board.order(Job::Upload, "s1").run_request, 1, "the channel will run it all the same");
+    assert_eq!(hq.board.order(Job::Upload, "s1").run.request, 1, "the channel will run it all the same");
 }
 
 async fn x6_an_exhausted_sequence_loses_nothing_and_stops_nobody_else(store: impl TestStore) {
@@ -326,7 +328,7 @@ async fn x11_an_edit_at_hq_and_one_from_a_channel_are_both_kept(store: impl Test
     arrive(&store, "s1", vec![arrival(1, id(1), Change::SaveAddress(address(1, "Oslo")))]).await;
     let blocked = Content { blocked: true, ..before.customer.content.clone() };
     let after = Customer { content: blocked, ..before.customer.clone() };
-    store.settle(&[Plan { write: Write::Replace { before, after }, verdicts: Vec::new() }]).await.unwrap();
+    store.settle(&[Plan::of(Write::Replace { before, after })]).await.unwrap();
     job(&store, &Arc::default(), 10).await.try_once().await.unwrap();
     let content = get(&store, id(1)).await.unwrap().customer.content;
     assert!(content.blocked && content.addresses.len() == 1);

@@ -105,7 +105,7 @@ async fn x7_versions_are_dense_and_in_commit_order(store: impl TestStore) {
     let mut cursor = 0;
     let follow = async {
         while cursor < WRITERS * BATCHES * SIZE {
-            for record in store.changes(cursor, 7, usize::MAX).await.unwrap() {
+            for record in store.records(cursor, 7, usize::MAX).await.unwrap() {
                 assert_eq!(record.version, cursor + 1, "a version was skipped");
                 cursor = record.version;
             }
@@ -121,7 +121,7 @@ async fn x7_versions_are_dense_and_in_commit_order(store: impl TestStore) {
 
 fn renamed(before: &Record, first_name: &str) -> Plan {
     let after = Customer { content: person(first_name, "Renamed"), ..before.customer.clone() };
-    Plan { write: Write::Replace { before: before.clone(), after }, verdicts: Vec::new() }
+    Plan::of(Write::Replace { before: before.clone(), after })
 }
 
 async fn x7_a_customer_stands_in_the_feed_once(store: impl TestStore) {
@@ -129,11 +129,11 @@ async fn x7_a_customer_stands_in_the_feed_once(store: impl TestStore) {
     real(&store, id(2), person("Bob", "Feed")).await;
     let settled = store.settle(&[renamed(&first, "Anna")]).await.unwrap();
     assert!(matches!(&settled[..], [Settled::Written(record)] if record.version == 3));
-    let feed = store.changes(0, 10, usize::MAX).await.unwrap();
+    let feed = store.records(0, 10, usize::MAX).await.unwrap();
     let feed: Vec<_> = feed.iter().map(|record| (record.version, record.customer.id)).collect();
     assert_eq!(feed, [(2, id(2)), (3, id(1))]);
-    assert_eq!(store.changes(2, 10, usize::MAX).await.unwrap().len(), 1);
-    assert_eq!(store.changes(3, 10, usize::MAX).await.unwrap(), []);
+    assert_eq!(store.records(2, 10, usize::MAX).await.unwrap().len(), 1);
+    assert_eq!(store.records(3, 10, usize::MAX).await.unwrap(), []);
     // The fingerprint is still that of the create.
     let stored = store.customers(&[id(1)]).await.unwrap();
     assert_eq!(stored[0].fingerprint, person("Ann", "Feed").fingerprint());
@@ -143,9 +143,9 @@ async fn x7_a_page_stops_at_its_bytes(store: impl TestStore) {
     for n in 1..=5 {
         real(&store, id(n), person(&"x".repeat(100), "Long")).await;
     }
-    let one = store.changes(0, 5, 0).await.unwrap();
+    let one = store.records(0, 5, 0).await.unwrap();
     assert_eq!(one.len(), 1, "a page is never empty while there is more");
-    let some = store.changes(0, 5, 1_000).await.unwrap().len();
+    let some = store.records(0, 5, 1_000).await.unwrap().len();
     assert!((1..5).contains(&some), "{some}");
 }
 

@@ -88,7 +88,7 @@ async fn c3_a_search_finds_a_bounded_number(store: impl TestStore) {
 async fn c3_what_was_edited_is_found_by_the_new_terms_only(store: impl TestStore) {
     let before = real(&store, id(1), person("Ann", "Before")).await;
     let after = Customer { content: person("Ann", "After"), ..before.customer.clone() };
-    let plan = Plan { write: Write::Replace { before, after }, verdicts: Vec::new() };
+    let plan = Plan::of(Write::Replace { before, after });
     assert!(matches!(&store.settle(&[plan]).await.unwrap()[..], [Settled::Written(_)]));
     for (name, expected) in [("before", vec![]), ("after", vec![id(1)]), ("ann", vec![id(1)])] {
         assert_eq!(found(&store, &Criterion::name(name).unwrap()).await, expected, "{name}");

@@ -1,8 +1,8 @@
 //! The five documented tables (rule X2), looked at with SQL.
 
 use tillsync_proto::{
-    Attribute, AttributeValue, Change, ContactKind, Content, Field, OperationTable, Party, ReceiptOption,
-    Update,
+    Attribute, AttributeValue, Change, ContactKind, Content, Field, Micros, OperationTable, Party,
+    ReceiptOption, Update,
 };
 
 use super::{TestStore, address, arrival, arrive, contact, id, on_both, person};
@@ -110,7 +110,7 @@ async fn x2_an_update_appears_where_its_fields_are(store: impl TestStore) {
 
 async fn x2_what_cannot_be_used_is_shown_and_breaks_no_view(store: impl TestStore) {
     let payload = Payload::Bad { raw: vec![0, 159, 146, 150], message: "is longer than 60".to_owned() };
-    let bad = Arrival { counter: 1, customer: Some(id(1)), payload };
+    let bad = Arrival { counter: 1, customer: Some(id(1)), logged_at: Micros(0), payload };
     arrive(&store, "s1", vec![bad, arrival(2, id(2), Change::Create(full()))]).await;
     let sql = "select counter || ' ' || operation || ' ' || customer_id || ' ' || coalesce(reason, '-') || ' ' \
         || online_operation_completed from retail_async_customer_v2 order by counter";

@@ -9,10 +9,12 @@ use tokio_stream::StreamExt as _;
 use crate::store::{Arrival, ArrivalCounts, Arrived, Due, Result, SetAside, arrived, rows, sql};
 
 const INSERT: &str = "insert into arrivals \
-     (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message) \
-     select $1, counter, customer_id, kind, operation, raw, $2, reason, message \
-     from unnest($3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[]) \
-        with ordinality page (counter, customer_id, kind, operation, raw, reason, message, place) \
+     (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message, logged_at) \
+     select $1, counter, customer_id, kind, operation, raw, $2, reason, message, logged_at \
+     from unnest($3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[], \
+        $10::bigint[]) \
+        with ordinality page \
+        (counter, customer_id, kind, operation, raw, reason, message, logged_at, place) \
      order by place on conflict (channel_id, counter) do nothing returning counter";
 const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
@@ -39,6 +41,7 @@ pub(super) async fn arrive(
         .bind(rows.iter().map(|row| row.raw).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.reason).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.message).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.logged_at).collect::<Vec<_>>())
         .fetch_all(&mut *tx)
         .await?;
     let standing: Vec<arrived::StandingColumns> =

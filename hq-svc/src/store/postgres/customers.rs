@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tillsync_proto::{Criterion, CustomerRef, search::card};
+use tokio::sync::Mutex;
 use tokio_stream::StreamExt as _;
 use uuid::Uuid;
 
 use super::{head, save_head};
 use crate::{
-    config::NumberFormat,
+    numbers::NumberSequences,
     store::{
-        CardRequest, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled, Stored,
-        batch::{AsideRow, Batch, Row, TermRow, written},
+        CardRequest, FeedRecord, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled, Stored,
+        batch::{Batch, Row, TermRow, written},
         rows,
         search::{Search, merge, search},
         sql,
@@ -33,24 +34,41 @@ const DELETE_TERMS: &str = "delete from customer_terms old \
 const COMPLETE: &str = "update arrivals set online_operation_completed = 1, attempts = attempts + 1, \
      next_attempt_at = null, reason = null, message = null \
      where online_operation_completed = 0 and arrival_seq = any($1)";
+const EDITS: &str = "insert into edits_applied (customer_id, channel_id, counter) \
+     select * from unnest($1::uuid[], $2::text[], $3::bigint[]) \
+     on conflict (customer_id, channel_id) do update set counter = greatest(edits_applied.counter, excluded.counter)";
+const OVERWRITTEN: &str = "update arrivals set overwritten = new.overwritten \
+     from unnest($1::bigint[], $2::text[]) new (seq, overwritten) \
+     where arrivals.arrival_seq = new.seq and online_operation_completed = 0";
 const SET_ASIDE: &str = "update arrivals set attempts = attempts + 1, reason = new.reason, \
      message = new.message, next_attempt_at = new.next_attempt_at \
      from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) \
         new (seq, reason, message, next_attempt_at) \
      where arrivals.arrival_seq = new.seq and online_operation_completed = 0";
 
-pub(super) async fn settle(db: &PgPool, numbers: &NumberFormat, plans: &[Plan]) -> Result<Vec<Settled>> {
+pub(super) async fn settle(
+    db: &PgPool,
+    numbers: &Mutex<NumberSequences>,
+    plans: &[Plan],
+) -> Result<Vec<Settled>> {
+    let mut numbers = numbers.lock().await;
     let mut tx = db.begin().await?;
     let mut now = head(&mut tx).await?;
     let versions = versions(&mut tx, &written(plans)).await?;
-    let batch = Batch::work_out(&mut now, versions, plans, numbers);
+    let mut accounts = numbers.accounts.clone();
+    let batch = Batch::work_out(&mut now, versions, plans, &mut accounts);
     if !batch.is_empty() {
         write_customers(&mut tx, &batch).await?;
-        now.arrivals_completed += judge(&mut tx, &batch.completed, &batch.set_aside).await?;
+        now.arrivals_completed += judge(&mut tx, &batch).await?;
         save_head(&mut tx, now).await?;
     }
     let conflicts = stored(&mut tx, &batch.conflicts()).await?;
-    tx.commit().await?;
+    if let Err(error) = tx.commit().await {
+        // Whether the numbers were given out is not known.
+        numbers.forget();
+        return Err(error.into());
+    }
+    numbers.accounts = accounts;
     Ok(batch.answers(conflicts))
 }
 
@@ -108,24 +126,43 @@ async fn write_terms(tx: &mut PgConnection, sql: &'static str, terms: &[TermRow]
 }
 
 /// Gives how many arrivals are processed now that were not.
-async fn judge(tx: &mut PgConnection, completed: &[i64], set_aside: &[AsideRow]) -> Result<i64> {
-    if !set_aside.is_empty() {
+async fn judge(tx: &mut PgConnection, batch: &Batch) -> Result<i64> {
+    if !batch.set_aside.is_empty() {
+        let rows = &batch.set_aside;
         sqlx::query(SET_ASIDE)
-            .bind(set_aside.iter().map(|row| row.0).collect::<Vec<_>>())
-            .bind(set_aside.iter().map(|row| row.1).collect::<Vec<_>>())
-            .bind(set_aside.iter().map(|row| row.2.as_str()).collect::<Vec<_>>())
-            .bind(set_aside.iter().map(|row| row.3).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.1).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.2.as_str()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.3).collect::<Vec<_>>())
             .execute(&mut *tx)
             .await?;
     }
-    if completed.is_empty() {
+    let edits = batch.edits();
+    if !edits.is_empty() {
+        sqlx::query(EDITS)
+            .bind(edits.iter().map(|row| row.0).collect::<Vec<_>>())
+            .bind(edits.iter().map(|row| row.1.as_str()).collect::<Vec<_>>())
+            .bind(edits.iter().map(|row| row.2).collect::<Vec<_>>())
+            .execute(&mut *tx)
+            .await?;
+    }
+    if !batch.overwritten.is_empty() {
+        let (seqs, values): (Vec<i64>, Vec<String>) = batch.overwritten.iter().cloned().unzip();
+        sqlx::query(OVERWRITTEN).bind(seqs).bind(values).execute(&mut *tx).await?;
+    }
+    if batch.completed.is_empty() {
         return Ok(0);
     }
-    let done = sqlx::query(COMPLETE).bind(completed).execute(tx).await?;
+    let done = sqlx::query(COMPLETE).bind(&batch.completed).execute(tx).await?;
     Ok(rows::number(done.rows_affected()))
 }
 
-pub(super) async fn issue_card(db: &PgPool, cards: &NumberFormat, request: CardRequest) -> Result<Issued> {
+pub(super) async fn issue_card(
+    db: &PgPool,
+    numbers: &Mutex<NumberSequences>,
+    request: CardRequest,
+) -> Result<Issued> {
+    let mut numbers = numbers.lock().await;
     let mut tx = db.begin().await?;
     let mut now = head(&mut tx).await?;
     let Some(mut record) = by_id(&mut tx, request.customer.0).await? else { return Ok(Issued::NoCustomer) };
@@ -134,6 +171,7 @@ pub(super) async fn issue_card(db: &PgPool, cards: &NumberFormat, request: CardR
     if let Some((number, owner)) = before {
         return Ok(record.card_of_request(&request, &number, owner));
     }
+    let mut cards = numbers.cards.clone();
     let number = match &request.number {
         Some(number) => match owner(&mut tx, number).await? {
             Some(owner) if owner == request.customer.0 => return Ok(record.card(number)),
@@ -141,8 +179,7 @@ pub(super) async fn issue_card(db: &PgPool, cards: &NumberFormat, request: CardR
             None => number.clone(),
         },
         None => loop {
-            let Some(number) = cards.number(now.next_card) else { return Ok(Issued::Exhausted) };
-            now.next_card += 1;
+            let Some(number) = cards.take(&mut now.next_card) else { return Ok(Issued::Exhausted) };
             // Somebody may have entered a number that the sequence only now comes to.
             if owner(&mut tx, &number).await?.is_none() {
                 break number;
@@ -168,7 +205,11 @@ pub(super) async fn issue_card(db: &PgPool, cards: &NumberFormat, request: CardR
         .execute(&mut *tx)
         .await?;
     save_head(&mut tx, now).await?;
-    tx.commit().await?;
+    if let Err(error) = tx.commit().await {
+        numbers.forget();
+        return Err(error.into());
+    }
+    numbers.cards = cards;
     Ok(Issued::Card { record, number })
 }
 
@@ -209,15 +250,22 @@ pub(super) async fn find(db: &PgPool, criterion: &Criterion) -> Result<Vec<Hit>>
     Ok(merge(criterion, found))
 }
 
-pub(super) async fn changes(db: &PgPool, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<Record>> {
+pub(super) async fn changes(
+    db: &PgPool,
+    channel: &str,
+    after: u64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<FeedRecord>> {
     let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
-    let mut found = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).fetch(db);
+    let query = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).bind(channel);
+    let mut found = query.fetch(db);
     while let Some(row) = found.next().await {
-        let row: rows::CustomerColumns = row?;
+        let row: rows::FeedColumns = row?;
         if !budget.takes(row.2.len()) {
             break;
         }
-        page.push(rows::stored(row)?.record);
+        page.push(rows::feed(row)?);
     }
     Ok(page)
 }

@@ -1,29 +1,47 @@
-//! Channels, profiles, flags, schedules, requests to run, sessions.
+//! Channels, profiles, flags, definitions of attributes, schedules, number sequences.
 
-use sqlx::{PgConnection, PgPool};
-use tillsync_proto::{ChannelId, Feature, FunctionalityProfile, Job, Micros, Schedule};
+use sqlx::PgPool;
+use tillsync_proto::{ChannelId, FunctionalityProfile, Schedule};
 use uuid::Uuid;
 
-use crate::store::{ChannelRow, MAX_CHANNELS, MAX_SESSIONS, Result, Session, Switched, rows, sql};
+use crate::{
+    config::Config,
+    numbers::{NumberSequences, SequenceKind},
+    store::{ChannelRow, MAX_CHANNELS, Reconfigure, Reconfigured, Result, rows, sql},
+};
 
 const LOCK_PROFILE: &str = "select profile, profile_version from channels where id = $1 for update";
-const LOCK_FLAGS: &str = "select bits, version from flags where id = 1 for update";
-const REQUEST_RUNS: &str = "insert into run_requests (job, channel_id, request) \
-     select $1, channel, 1 from unnest($2::text[]) asked (channel) \
-     on conflict (job, channel_id) do update set request = run_requests.request + 1 returning channel_id, request";
-
+const LOCK_CONFIGURATION: &str =
+    "select bits, attributes, version from global_configuration where id = 1 for update";
 pub(super) async fn first_open(
     db: &PgPool,
     epoch: Uuid,
-    schedules: &[Schedule],
+    config: &Config,
 ) -> std::result::Result<(), sqlx::Error> {
     let mut tx = db.begin().await?;
     sqlx::query(sql::MAKE_HEAD).bind(epoch).execute(&mut *tx).await?;
-    for schedule in schedules {
+    for schedule in &config.first_schedules() {
         let body = rows::write(schedule).map_err(|error| sqlx::Error::Encode(error.into()))?;
         sqlx::query(sql::FIRST_SCHEDULE).bind(schedule.job.name()).bind(body).execute(&mut *tx).await?;
     }
+    for (kind, format) in
+        [(SequenceKind::Accounts, &config.number_format), (SequenceKind::Cards, &config.card_format)]
+    {
+        let query = sqlx::query(sql::FIRST_SEQUENCE).bind(kind.name()).bind(format.to_string()).bind(0_i64);
+        query.execute(&mut *tx).await?;
+    }
     tx.commit().await
+}
+
+pub(super) async fn sequences(db: &PgPool, fallback: &NumberSequences) -> Result<NumberSequences> {
+    let stored: Vec<(String, String, i64)> = sqlx::query_as(sql::SEQUENCES).fetch_all(db).await?;
+    Ok(rows::sequences(&stored, fallback))
+}
+
+pub(super) async fn set_sequence(db: &PgPool, kind: SequenceKind, format: &str, block: u32) -> Result<()> {
+    let query = sqlx::query(sql::SET_SEQUENCE).bind(kind.name()).bind(format).bind(i64::from(block));
+    query.execute(db).await?;
+    Ok(())
 }
 
 pub(super) async fn register_channel(db: &PgPool, channel: &ChannelId) -> Result<bool> {
@@ -41,110 +59,45 @@ pub(super) async fn channels(db: &PgPool) -> Result<Vec<ChannelRow>> {
     Ok(query.fetch_all(db).await?.into_iter().filter_map(rows::channel).collect())
 }
 
-pub(super) async fn report(
-    db: &PgPool,
-    channel: &ChannelId,
-    status: Vec<u8>,
-    runs: &[Session],
-    now: Micros,
-) -> Result<()> {
-    let mut tx = db.begin().await?;
-    sqlx::query(sql::REPORT).bind(channel.as_str()).bind(status).bind(now.0).execute(&mut *tx).await?;
-    insert_sessions(&mut tx, runs).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-async fn insert_sessions(tx: &mut PgConnection, sessions: &[Session]) -> Result<()> {
-    for session in sessions {
-        let (channel, job, request, start, micros, moved, error) = rows::session_values(session);
-        sqlx::query(sql::INSERT_SESSION)
-            .bind(channel)
-            .bind(job)
-            .bind(request)
-            .bind(start)
-            .bind(micros)
-            .bind(moved)
-            .bind(error)
-            .execute(&mut *tx)
-            .await?;
-    }
-    if !sessions.is_empty() {
-        sqlx::query(sql::PRUNE_SESSIONS).bind(MAX_SESSIONS).execute(tx).await?;
-    }
-    Ok(())
-}
-
 pub(super) async fn set_profile(
     db: &PgPool,
     channel: &ChannelId,
-    profile: FunctionalityProfile,
-) -> Result<u64> {
+    profile: &FunctionalityProfile,
+    from_version: u64,
+) -> Result<Option<u64>> {
     let mut tx = db.begin().await?;
     let row = sqlx::query_as(LOCK_PROFILE).bind(channel.as_str()).fetch_optional(&mut *tx).await?;
     let (before, version) = rows::profile(row)?;
-    if before == profile {
-        return Ok(version);
+    if from_version != 0 && from_version != version {
+        return Ok(None);
     }
-    let body = rows::write(&profile)?;
+    if before == *profile {
+        return Ok(Some(version));
+    }
+    let body = rows::write(profile)?;
     sqlx::query(sql::SET_PROFILE).bind(channel.as_str()).bind(body).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(version + 1)
+    Ok(Some(version + 1))
 }
 
-pub(super) async fn set_flag(db: &PgPool, feature: Feature, enabled: bool) -> Result<Switched> {
+pub(super) async fn reconfigure(db: &PgPool, change: &Reconfigure) -> Result<Reconfigured> {
     let mut tx = db.begin().await?;
-    let (before, version) = rows::flags(sqlx::query_as(LOCK_FLAGS).fetch_optional(&mut *tx).await?)?;
-    let after = before.with(feature, enabled);
+    let row = sqlx::query_as(LOCK_CONFIGURATION).fetch_optional(&mut *tx).await?;
+    let before = rows::configuration(row)?;
+    let mut after = before.clone();
+    let done = after.change(change);
+    let Reconfigured::Done(version) = done else { return Ok(done) };
     if before == after {
-        return Ok(Switched::Done(version));
+        return Ok(done);
     }
-    let in_the_way = before.in_the_way(feature, enabled);
-    if !in_the_way.is_empty() {
-        return Ok(Switched::InTheWay(in_the_way));
-    }
-    sqlx::query(sql::SET_FLAGS).bind(after.bits()).execute(&mut *tx).await?;
+    let query = sqlx::query(sql::SET_CONFIGURATION).bind(after.features.bits());
+    query.bind(rows::write(&after.attributes)?).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(Switched::Done(version + 1))
+    Ok(Reconfigured::Done(version + 1))
 }
 
 pub(super) async fn set_schedule(db: &PgPool, schedule: Schedule) -> Result<()> {
     let query = sqlx::query(sql::SET_SCHEDULE).bind(schedule.job.name()).bind(rows::write(&schedule)?);
     query.execute(db).await?;
     Ok(())
-}
-
-pub(super) async fn request_runs(db: &PgPool, job: Job, channels: &[String]) -> Result<Vec<(String, u64)>> {
-    let query = sqlx::query_as(REQUEST_RUNS).bind(job.name()).bind(channels);
-    let requests: Vec<(String, i64)> = query.fetch_all(db).await?;
-    Ok(requests.into_iter().map(|(channel, request)| (channel, rows::count(request))).collect())
-}
-
-pub(super) async fn add_session(db: &PgPool, session: &Session) -> Result<()> {
-    let mut tx = db.begin().await?;
-    insert_sessions(&mut tx, std::slice::from_ref(session)).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-pub(super) async fn sessions(db: &PgPool, before: Option<i64>, limit: usize) -> Result<Vec<(i64, Session)>> {
-    let query = sqlx::query_as(sql::SESSIONS).bind(before.unwrap_or(i64::MAX)).bind(rows::limit(limit));
-    Ok(query.fetch_all(db).await?.into_iter().filter_map(rows::session).collect())
-}
-
-pub(super) async fn session_of(
-    db: &PgPool,
-    job: Job,
-    channel: &str,
-    request: u64,
-) -> Result<Option<Session>> {
-    let query = sqlx::query_as(sql::SESSION_OF).bind(job.name()).bind(channel).bind(rows::number(request));
-    let row = query.fetch_optional(db).await?;
-    Ok(row.and_then(rows::session).map(|(_, session)| session))
-}
-
-pub(super) async fn last_conversion(db: &PgPool) -> Result<Option<Session>> {
-    let query = sqlx::query_as(sql::LAST_WITH_ROWS).bind(Job::CustomerSync.name());
-    let row = query.fetch_optional(db).await?;
-    Ok(row.and_then(rows::session).map(|(_, session)| session))
 }

@@ -10,9 +10,9 @@ use tokio_stream::StreamExt as _;
 use crate::store::{Arrival, ArrivalCounts, Arrived, Due, Result, SetAside, arrived, rows, sql};
 
 const INSERT: &str = "insert into arrivals \
-     (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message) \
+     (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message, logged_at) \
      select $1, value ->> 0, unhex(value ->> 1, '-'), value ->> 2, json_extract(value, '$[3]'), \
-     unhex(value ->> 4), $2, value ->> 5, value ->> 6 from json_each($3) where true \
+     unhex(value ->> 4), $2, value ->> 5, value ->> 6, value ->> 7 from json_each($3) where true \
      on conflict (channel_id, counter) do nothing returning counter";
 const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
@@ -28,7 +28,7 @@ pub(super) async fn arrive(
     let rows: Vec<_> = arrived::in_order(&page)
         .map(|row| {
             let raw = row.raw.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-            (row.counter, row.customer, row.kind, row.operation, raw, row.reason, row.message)
+            (row.counter, row.customer, row.kind, row.operation, raw, row.reason, row.message, row.logged_at)
         })
         .collect();
     let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;

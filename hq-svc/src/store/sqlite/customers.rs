@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use service_kit::database::{BEGIN_IMMEDIATE, Sqlite};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use tillsync_proto::{Criterion, CustomerRef, search::card};
+use tokio::sync::Mutex;
 use tokio_stream::StreamExt as _;
 use uuid::Uuid;
 
 use super::{guids, head, save_head};
 use crate::{
-    config::NumberFormat,
+    numbers::NumberSequences,
     store::{
-        CardRequest, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled, Stored,
-        batch::{AsideRow, Batch, TermRow, written},
+        CardRequest, FeedRecord, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled, Stored,
+        batch::{Batch, TermRow, written},
         rows,
         search::{Search, merge, search},
         sql,
@@ -39,24 +40,41 @@ const DELETE_TERMS: &str = "delete from customer_terms where (kind, term, custom
 const COMPLETE: &str = "update arrivals set online_operation_completed = 1, attempts = attempts + 1, \
      next_attempt_at = null, reason = null, message = null \
      where online_operation_completed = 0 and arrival_seq in (select value from json_each($1))";
+const EDITS: &str = "insert into edits_applied (customer_id, channel_id, counter) \
+     select unhex(value ->> 0, '-'), value ->> 1, value ->> 2 from json_each($1) where true \
+     on conflict (customer_id, channel_id) do update set counter = max(counter, excluded.counter)";
+const OVERWRITTEN: &str = "update arrivals set overwritten = new.overwritten \
+     from (select value ->> 0 as seq, value ->> 1 as overwritten from json_each($1)) new \
+     where arrivals.arrival_seq = new.seq and online_operation_completed = 0";
 const SET_ASIDE: &str = "update arrivals set attempts = attempts + 1, reason = new.reason, \
      message = new.message, next_attempt_at = new.next_attempt_at \
      from (select value ->> 0 as seq, value ->> 1 as reason, value ->> 2 as message, \
         value ->> 3 as next_attempt_at from json_each($1)) new \
      where arrivals.arrival_seq = new.seq and online_operation_completed = 0";
 
-pub(super) async fn settle(db: &Sqlite, numbers: &NumberFormat, plans: &[Plan]) -> Result<Vec<Settled>> {
+pub(super) async fn settle(
+    db: &Sqlite,
+    numbers: &Mutex<NumberSequences>,
+    plans: &[Plan],
+) -> Result<Vec<Settled>> {
+    let mut numbers = numbers.lock().await;
     let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
     let mut now = head(&mut tx).await?;
     let versions = versions(&mut tx, &written(plans)).await?;
-    let batch = Batch::work_out(&mut now, versions, plans, numbers);
+    let mut accounts = numbers.accounts.clone();
+    let batch = Batch::work_out(&mut now, versions, plans, &mut accounts);
     if !batch.is_empty() {
         write_customers(&mut tx, &batch).await?;
-        now.arrivals_completed += judge(&mut tx, &batch.completed, &batch.set_aside).await?;
+        now.arrivals_completed += judge(&mut tx, &batch).await?;
         save_head(&mut tx, now).await?;
     }
     let conflicts = stored(&mut tx, &batch.conflicts()).await?;
-    tx.commit().await?;
+    if let Err(error) = tx.commit().await {
+        // Whether the numbers were given out is not known.
+        numbers.forget();
+        return Err(error.into());
+    }
+    numbers.accounts = accounts;
     Ok(batch.answers(conflicts))
 }
 
@@ -99,18 +117,30 @@ async fn write_terms(tx: &mut SqliteConnection, sql: &'static str, terms: &[Term
 }
 
 /// Gives how many arrivals are processed now that were not.
-async fn judge(tx: &mut SqliteConnection, completed: &[i64], set_aside: &[AsideRow]) -> Result<i64> {
-    if !set_aside.is_empty() {
-        sqlx::query(SET_ASIDE).bind(rows::write(&set_aside)?).execute(&mut *tx).await?;
+async fn judge(tx: &mut SqliteConnection, batch: &Batch) -> Result<i64> {
+    if !batch.set_aside.is_empty() {
+        sqlx::query(SET_ASIDE).bind(rows::write(&batch.set_aside)?).execute(&mut *tx).await?;
     }
-    if completed.is_empty() {
+    let edits = batch.edits();
+    if !edits.is_empty() {
+        sqlx::query(EDITS).bind(rows::write(&edits)?).execute(&mut *tx).await?;
+    }
+    if !batch.overwritten.is_empty() {
+        sqlx::query(OVERWRITTEN).bind(rows::write(&batch.overwritten)?).execute(&mut *tx).await?;
+    }
+    if batch.completed.is_empty() {
         return Ok(0);
     }
-    let done = sqlx::query(COMPLETE).bind(rows::write(&completed)?).execute(tx).await?;
+    let done = sqlx::query(COMPLETE).bind(rows::write(&batch.completed)?).execute(tx).await?;
     Ok(rows::number(done.rows_affected()))
 }
 
-pub(super) async fn issue_card(db: &Sqlite, cards: &NumberFormat, request: CardRequest) -> Result<Issued> {
+pub(super) async fn issue_card(
+    db: &Sqlite,
+    numbers: &Mutex<NumberSequences>,
+    request: CardRequest,
+) -> Result<Issued> {
+    let mut numbers = numbers.lock().await;
     let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
     let mut now = head(&mut tx).await?;
     let Some(mut record) = by_id(&mut tx, request.customer.0).await? else { return Ok(Issued::NoCustomer) };
@@ -119,6 +149,7 @@ pub(super) async fn issue_card(db: &Sqlite, cards: &NumberFormat, request: CardR
     if let Some((number, owner)) = before {
         return Ok(record.card_of_request(&request, &number, owner));
     }
+    let mut cards = numbers.cards.clone();
     let number = match &request.number {
         Some(number) => match owner(&mut tx, number).await? {
             Some(owner) if owner == request.customer.0 => return Ok(record.card(number)),
@@ -126,8 +157,7 @@ pub(super) async fn issue_card(db: &Sqlite, cards: &NumberFormat, request: CardR
             None => number.clone(),
         },
         None => loop {
-            let Some(number) = cards.number(now.next_card) else { return Ok(Issued::Exhausted) };
-            now.next_card += 1;
+            let Some(number) = cards.take(&mut now.next_card) else { return Ok(Issued::Exhausted) };
             // Somebody may have entered a number that the sequence only now comes to.
             if owner(&mut tx, &number).await?.is_none() {
                 break number;
@@ -153,7 +183,11 @@ pub(super) async fn issue_card(db: &Sqlite, cards: &NumberFormat, request: CardR
         .execute(&mut *tx)
         .await?;
     save_head(&mut tx, now).await?;
-    tx.commit().await?;
+    if let Err(error) = tx.commit().await {
+        numbers.forget();
+        return Err(error.into());
+    }
+    numbers.cards = cards;
     Ok(Issued::Card { record, number })
 }
 
@@ -194,16 +228,22 @@ pub(super) async fn find(db: &Sqlite, criterion: &Criterion) -> Result<Vec<Hit>>
     Ok(merge(criterion, found))
 }
 
-pub(super) async fn changes(db: &Sqlite, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<Record>> {
+pub(super) async fn changes(
+    db: &Sqlite,
+    channel: &str,
+    after: u64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<FeedRecord>> {
     let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
-    let mut found =
-        sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).fetch(&db.readers);
+    let query = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).bind(channel);
+    let mut found = query.fetch(&db.readers);
     while let Some(row) = found.next().await {
-        let row: rows::CustomerColumns = row?;
+        let row: rows::FeedColumns = row?;
         if !budget.takes(row.2.len()) {
             break;
         }
-        page.push(rows::stored(row)?.record);
+        page.push(rows::feed(row)?);
     }
     Ok(page)
 }

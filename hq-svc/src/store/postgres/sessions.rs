@@ -1,0 +1,133 @@
+//! Requests to run, sessions, and what channels report of both (rules X8, X9).
+
+use sqlx::{PgConnection, PgPool};
+use tillsync_proto::{ChannelId, Job, JobRun, Micros, SessionState};
+
+use crate::store::{MAX_SESSION_AGE, MAX_SESSIONS, Result, Session, rows, sql};
+
+const REQUEST_RUNS: &str = "insert into run_requests (job, channel_id, request) \
+     select $1, channel, 1 from unnest($2::text[]) asked (channel) \
+     on conflict (job, channel_id) do update set request = run_requests.request + 1 returning channel_id, request";
+
+pub(super) async fn report(
+    db: &PgPool,
+    channel: &ChannelId,
+    status: Vec<u8>,
+    runs: &[Session],
+    now: Micros,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    sqlx::query(sql::REPORT).bind(channel.as_str()).bind(status).bind(now.0).execute(&mut *tx).await?;
+    keep(&mut tx, runs, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Keeps sessions: the ends of those that were asked for, and the others as new ones.
+async fn keep(tx: &mut PgConnection, sessions: &[Session], now: Micros) -> Result<()> {
+    for session in sessions {
+        let (channel, job, request, start, micros, moved, error, state, bytes) =
+            rows::session_values(session);
+        if request > 0 {
+            sqlx::query(sql::END_SESSIONS)
+                .bind(channel)
+                .bind(job)
+                .bind(request)
+                .bind(micros)
+                .bind(moved)
+                .bind(error)
+                .bind(state)
+                .bind(bytes)
+                .execute(&mut *tx)
+                .await?;
+        }
+        sqlx::query(sql::INSERT_SESSION)
+            .bind(channel)
+            .bind(job)
+            .bind(request)
+            .bind(start)
+            .bind(micros)
+            .bind(moved)
+            .bind(error)
+            .bind(state)
+            .bind(bytes)
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await?;
+    }
+    if !sessions.is_empty() {
+        let oldest = now.0.saturating_sub(MAX_SESSION_AGE);
+        sqlx::query(sql::PRUNE_SESSIONS).bind(MAX_SESSIONS).bind(oldest).execute(tx).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn request_runs(
+    db: &PgPool,
+    job: Job,
+    channels: &[String],
+    now: Micros,
+) -> Result<Vec<(String, u64)>> {
+    let mut tx = db.begin().await?;
+    let query = sqlx::query_as(REQUEST_RUNS).bind(job.name()).bind(channels);
+    let requests: Vec<(String, i64)> = query.fetch_all(&mut *tx).await?;
+    let requests: Vec<(String, u64)> =
+        requests.into_iter().map(|(channel, request)| (channel, rows::count(request))).collect();
+    let state = if job.is_upload() { SessionState::Started } else { SessionState::Requested };
+    let session = |(channel, request): &(String, u64)| Session {
+        seq: 0,
+        channel: channel.parse().ok(),
+        run: JobRun { run_request: *request, started_at: now, state, ..JobRun::new(job) },
+    };
+    let sessions: Vec<Session> = requests.iter().map(session).collect();
+    keep(&mut tx, &sessions, now).await?;
+    tx.commit().await?;
+    Ok(requests)
+}
+
+pub(super) async fn add(db: &PgPool, session: &Session, now: Micros) -> Result<()> {
+    let mut tx = db.begin().await?;
+    keep(&mut tx, std::slice::from_ref(session), now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn list(db: &PgPool, before: Option<i64>, limit: usize) -> Result<Vec<Session>> {
+    let query = sqlx::query_as(sql::SESSIONS).bind(before.unwrap_or(i64::MAX)).bind(rows::limit(limit));
+    Ok(query.fetch_all(db).await?.into_iter().filter_map(rows::session).collect())
+}
+
+pub(super) async fn one(db: &PgPool, seq: i64) -> Result<Option<Session>> {
+    let row = sqlx::query_as(sql::SESSION).bind(seq).fetch_optional(db).await?;
+    Ok(row.and_then(rows::session))
+}
+
+pub(super) async fn cancel(db: &PgPool, seq: i64) -> Result<Option<Session>> {
+    let mut tx = db.begin().await?;
+    let canceled = sqlx::query(sql::CANCEL_SESSION).bind(seq).execute(&mut *tx).await?.rows_affected() > 0;
+    let row = sqlx::query_as(sql::SESSION).bind(seq).fetch_optional(&mut *tx).await?;
+    let session = row.and_then(rows::session).filter(|_| canceled);
+    if let Some(Session { channel, run, .. }) = &session {
+        let channel = channel.as_ref().map_or("", ChannelId::as_str);
+        let query = sqlx::query(sql::CANCEL_REQUEST).bind(run.job.name()).bind(channel);
+        query.bind(rows::number(run.run_request)).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    Ok(session)
+}
+
+pub(super) async fn of_request(
+    db: &PgPool,
+    job: Job,
+    channel: &str,
+    request: u64,
+) -> Result<Option<Session>> {
+    let query = sqlx::query_as(sql::SESSION_OF).bind(job.name()).bind(channel).bind(rows::number(request));
+    Ok(query.fetch_optional(db).await?.and_then(rows::session))
+}
+
+pub(super) async fn last_conversion(db: &PgPool) -> Result<Option<Session>> {
+    let query = sqlx::query_as(sql::LAST_WITH_ROWS).bind(Job::CustomerSync.name());
+    let row = query.fetch_optional(db).await?;
+    Ok(row.and_then(rows::session))
+}
