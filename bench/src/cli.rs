@@ -5,7 +5,11 @@ use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::result::Mode;
+use crate::{
+    chain::UpArgs,
+    result::Mode,
+    shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
+};
 
 /// Measures what it costs to create a customer sync (call headquarters and wait) and async (write to the
 /// store's own database), and proves that nobody was lost or doubled.
@@ -16,8 +20,8 @@ use crate::result::Mode;
 /// at headquarters. It takes about a minute, prints a table, writes tillsync-report/result.json and
 /// tillsync-report/report.html, and ends with the ledger.
 ///
-/// Exit codes: 0 all is well; 1 a customer was lost or doubled, or a channel and headquarters differ; 64 what
-/// was asked for makes no sense; 69 a service cannot be had; 74 a file cannot be written.
+/// Exit codes: 0 all is well; 1 a customer was lost or doubled, or a channel and headquarters differ, or the doctor
+/// has found something amiss; 64 what was asked for makes no sense; 69 a service cannot be had; 74 a file cannot be written.
 #[derive(Debug, Parser)]
 #[command(name = "tillsync", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -44,6 +48,15 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Prints the table and writes the report of a result file again, without measuring.
     Report(ReportArgs),
+    /// Starts a small chain on known ports to try things on: headquarters, emulator, two stores and a terminal.
+    Up(UpArgs),
+    /// What an administrator does at headquarters.
+    Hq(HqArgs),
+    /// What a till does: create, find, edit and watch customers.
+    Customer(CustomerArgs),
+    /// Looks at a running chain and answers in words: why there are still real-time calls, why a setting has no effect,
+    /// why a customer is pending or not shown, what has to run next.
+    Doctor(DoctorArgs),
 }
 
 /// Options of the comparison.

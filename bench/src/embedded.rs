@@ -16,12 +16,79 @@ use crate::{error::Error, services::Addresses};
 /// What the channels' and headquarters' commits promise.
 pub const DURABILITY: &str = "SQLite, synchronous=FULL: an acknowledged create survives a power cut";
 
-/// Services that run in this process.
+/// Services that run in this process. Dropping it ends them as a crash would.
+pub struct Services {
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    services: JoinSet<()>,
+}
+
+impl Services {
+    /// None yet.
+    #[must_use]
+    pub fn new(clock: &Arc<dyn Clock>) -> Self {
+        Self { clock: Arc::clone(clock), stop: CancellationToken::new(), services: JoinSet::new() }
+    }
+
+    /// Starts headquarters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`].
+    pub async fn hq(&mut self, listener: TcpListener, config: hq_svc::Config, ids: Ids) -> Result<(), Error> {
+        let hq = hq_svc::open(&config, Arc::clone(&self.clock), ids).await.map_err(start("headquarters"))?;
+        let token = self.stop.clone();
+        self.services.spawn(async move { ended("headquarters", hq_svc::serve(listener, token, hq).await) });
+        Ok(())
+    }
+
+    /// Starts the emulator before a headquarters.
+    pub fn emulator(&mut self, listener: TcpListener, profile: Profile, hq_url: &str, seed: u64) {
+        let deps = rts_emulator::Deps::forwarding(profile, hq_url, Arc::clone(&self.clock));
+        let deps = rts_emulator::Deps { seed, ..deps };
+        let token = self.stop.clone();
+        self.services
+            .spawn(async move { ended("the emulator", rts_emulator::serve(listener, token, deps).await) });
+    }
+
+    /// Starts a channel, or a terminal of one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`].
+    pub async fn channel(
+        &mut self,
+        listener: TcpListener,
+        config: channel_svc::Config,
+        ids: Ids,
+    ) -> Result<(), Error> {
+        let opened = channel_svc::open(&config, Arc::clone(&self.clock), ids).await;
+        let channel = opened.map_err(start("a channel"))?;
+        let token = self.stop.clone();
+        self.services
+            .spawn(async move { ended("a channel", channel_svc::serve(listener, token, channel).await) });
+        Ok(())
+    }
+
+    /// Waits until one of them has ended, which none does by itself.
+    pub async fn failed(&mut self) {
+        if self.services.join_next().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// Ends them; each drains within its own bound.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.services.join_next().await.is_some() {}
+    }
+}
+
+/// A chain for a measurement: all data below a folder, ports that were free.
 pub struct Embedded {
     /// Where they listen.
     pub addresses: Addresses,
-    stop: CancellationToken,
-    services: JoinSet<()>,
+    services: Services,
 }
 
 impl Embedded {
@@ -37,57 +104,41 @@ impl Embedded {
         profile: Profile,
         channels: usize,
     ) -> Result<Self, Error> {
-        let stop = CancellationToken::new();
-        let mut services = JoinSet::new();
+        let mut services = Services::new(clock);
         let file = |name: &str| DatabaseUrl::Sqlite(folder.join(format!("{name}.db")));
         let ids = |number: u64| Ids::seeded(Arc::clone(clock), seed.wrapping_add(number));
 
         let (listener, hq_url) = listen().await?;
-        let config = hq_svc::Config { database: file("hq"), ..hq_svc::Config::default() };
-        let hq = hq_svc::open(&config, Arc::clone(clock), ids(1)).await.map_err(start("headquarters"))?;
-        let token = stop.clone();
-        services.spawn(async move { ended("headquarters", hq_svc::serve(listener, token, hq).await) });
-
+        services.hq(listener, hq_svc::Config::new(file("hq")), ids(1)).await?;
         let (listener, rts_url) = listen().await?;
-        let deps = rts_emulator::Deps::forwarding(profile, &hq_url, Arc::clone(clock));
-        let deps = rts_emulator::Deps { seed, ..deps };
-        let token = stop.clone();
-        services
-            .spawn(async move { ended("the emulator", rts_emulator::serve(listener, token, deps).await) });
-
+        services.emulator(listener, profile, &hq_url, seed);
         let mut urls = Vec::new();
         for number in 1..=channels {
             let (listener, url) = listen().await?;
             let name = format!("store-{number}");
             let id = name.parse().map_err(start("a channel"))?;
             let config = channel_svc::Config::new(id, file(&name), &rts_url, &hq_url);
-            let ids = ids(1 + number as u64);
-            let channel =
-                channel_svc::open(&config, Arc::clone(clock), ids).await.map_err(start("a channel"))?;
-            let token = stop.clone();
-            services
-                .spawn(async move { ended("a channel", channel_svc::serve(listener, token, channel).await) });
+            services.channel(listener, config, ids(1 + number as u64)).await?;
             urls.push(url);
         }
         let addresses = Addresses { hq: hq_url, emulator: Some(rts_url), channels: urls };
-        Ok(Self { addresses, stop, services })
+        Ok(Self { addresses, services })
     }
 
     /// Ends them; each drains within its own bound.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
-        while self.services.join_next().await.is_some() {}
+    pub async fn stop(self) {
+        self.services.stop().await;
     }
 }
 
-fn start<E: Display>(service: &'static str) -> impl Fn(E) -> Error {
+pub(crate) fn start<E: Display>(service: &'static str) -> impl Fn(E) -> Error {
     move |error| Error::Start { service, message: error.to_string() }
 }
 
 /// Callers find out by their calls; this says why.
 fn ended<E: Display>(service: &str, result: Result<(), E>) {
     if let Err(error) = result {
-        tracing::error!(service, %error, "an embedded service failed");
+        tracing::error!(service, %error, "a service failed");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use service_kit::{config::EXIT_USAGE, problem::code_name};
+use service_kit::{
+    config::{EXIT_USAGE, ListenError},
+    problem::{code_name, metadata, reason},
+};
 use tonic::Status;
 
 /// Exit code when a service cannot be had (`EX_UNAVAILABLE` of sysexits.h).
@@ -61,6 +64,9 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// A port that somebody else has.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// 1070 did not bring the profile.
     #[error(
         "{0}: the changed profile did not arrive in time; is the channel connected to this headquarters?"
@@ -97,6 +103,19 @@ impl Error {
             service: service.to_owned(),
             code: code_name(status.code()),
             message: status.message().to_owned(),
+        }
+    }
+
+    /// A refusal that a person is to read: with its reason, and what would lift it.
+    pub(crate) fn refused(service: &str, status: &Status) -> Self {
+        let told =
+            [reason(status), metadata(status, "lifted_by").map(|lifted| format!("lifted by {lifted}"))];
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join("; ")) };
+        Self::Service {
+            service: service.to_owned(),
+            code: code_name(status.code()),
+            message: format!("{}{told}", status.message()),
         }
     }
 

@@ -12,10 +12,12 @@
 //! | [`acknowledged`], [`ledger`] | nobody lost, nobody doubled |
 //! | [`result`] | what was measured, as plain data |
 //! | [`verdict`], [`table`], [`report`] | the same in words, on the terminal, and as a page |
+//! | [`chain`], [`shell`] | a chain to try things on, and what an administrator and a till do there |
 
 pub mod acknowledged;
 pub mod arrivals;
 pub mod ceiling;
+pub mod chain;
 pub mod cli;
 pub mod compare;
 pub mod customers;
@@ -32,6 +34,7 @@ pub mod result;
 pub mod run;
 pub mod services;
 pub mod session;
+pub mod shell;
 pub mod stats;
 pub mod table;
 #[cfg(test)]
@@ -66,6 +69,10 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),
+        Some(Command::Up(args)) => chain::up(args).await,
+        Some(Command::Hq(args)) => shell::hq::hq(args).await,
+        Some(Command::Customer(args)) => shell::customer::customer(args).await,
+        Some(Command::Doctor(args)) => shell::doctor::doctor(args).await,
     }
 }
 

@@ -163,7 +163,7 @@ impl Session {
 }
 
 /// A preset by its name, or a file.
-fn read_profile(path: &Path) -> Result<Profile, Error> {
+pub(crate) fn read_profile(path: &Path) -> Result<Profile, Error> {
     if let Some((_, text)) = PRESETS.iter().find(|(name, _)| path.as_os_str() == *name) {
         return Profile::parse(text).map_err(|error| Error::Usage(error.to_string()));
     }

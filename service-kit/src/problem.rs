@@ -90,6 +90,12 @@ pub fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
+/// Something that a status's ErrorInfo says, such as what would lift the refusal.
+#[must_use]
+pub fn metadata(status: &Status, key: &str) -> Option<String> {
+    status.get_details_error_info().and_then(|mut info| info.metadata.remove(key))
+}
+
 /// The gRPC name of a code, such as `DEADLINE_EXCEEDED`.
 #[must_use]
 pub fn code_name(code: Code) -> &'static str {

@@ -76,18 +76,17 @@ impl Found<'_> {
             let text = "Its circuit breaker is open: creates go to its log, and it probes headquarters.";
             self.add(&channel, question.clone(), Answer::new(Severity::Waiting, "M10", text));
         }
-        let mut because = String::new();
         let in_force =
             |feature: Feature| status.features().any(|there| there == common::Feature::from(feature));
-        if !in_force(Feature::E1) {
-            let _ = write!(because, "a new address is one, because E1 is not in force there; ");
+        let mut text = String::new();
+        for (feature, what) in [(Feature::E1, "A new address"), (Feature::E3, "An edit")] {
+            if !in_force(feature) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{what} is a call, because {feature} is not in force there. ");
+            }
         }
-        if !in_force(Feature::E3) {
-            let _ = write!(because, "an edit is one, because E3 is not in force there; ");
-        }
-        let answer =
-            format!("Beside creates, {because}a loyalty card and a search in all stores always are.");
-        self.add(&channel, question, Answer::new(Severity::Info, "E3", answer));
+        text += "A loyalty card and a search in all stores always are calls.";
+        self.add(&channel, question, Answer::new(Severity::Info, "E3", text));
     }
 
     /// Where a profile or a flag is that is not in force yet.
@@ -152,7 +151,10 @@ impl Found<'_> {
             }
             return;
         }
-        let question = format!("Why are {} customers of {channel} pending?", status.pending_customers);
+        let question = match status.pending_customers {
+            1 => format!("Why is 1 customer of {channel} pending?"),
+            count => format!("Why are {count} customers of {channel} pending?"),
+        };
         let answer = if status.uploaded_counter < status.logged_counter {
             self.waits_for(Job::Upload, &channel, "X1", "Operations stand in the channel's log only")
         } else if self.facts.arrivals.waiting > 0 {

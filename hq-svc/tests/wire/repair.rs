@@ -523,7 +523,7 @@ async fn f3_the_doctor_answers_from_state(database: Database) {
         "{}",
         flag.answer
     );
-    let pending = asked(&findings, "Why are 1 customers of s1 pending?");
+    let pending = asked(&findings, "Why is 1 customer of s1 pending?");
     assert_eq!((pending.rule.as_str(), pending.remedy.as_str()), ("X1", "tillsync hq run p-job s1"));
     assert_eq!(
         asked(&findings, "Why does headquarters not show the customer?").remedy,
