@@ -80,7 +80,7 @@ impl Store {
 /// Headquarters, as an administrator and an auditor see it.
 #[derive(Clone)]
 pub struct Headquarters {
-    admin: AdminServiceClient<Channel>,
+    pub admin: AdminServiceClient<Channel>,
     exchange: DataExchangeServiceClient<Channel>,
 }
 

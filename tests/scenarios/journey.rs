@@ -1,144 +1,24 @@
 //! One customer's whole journey, both ways, on both databases: headquarters, the emulator and two stores in
 //! this process, over loopback.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use service_kit::{
-    clock::{Clock, Ids, SystemClock},
-    database::DatabaseUrl,
+    clock::{Clock as _, SystemClock},
     problem::reason,
-    testing::postgres,
 };
-use tempfile::TempDir;
 use tillsync_proto::pb::{
-    channel::{
-        CreateAddressRequest, CreatePath, IssueLoyaltyCardRequest, Scope, SearchCustomersRequest,
-        UpdateCustomerRequest, search_customers_request::Criterion,
-    },
+    channel::{CreateAddressRequest, CreatePath, IssueLoyaltyCardRequest, Scope, UpdateCustomerRequest},
     common::{Address, Customer, Job, SyncState},
-    emulator::{
-        EndOutageRequest, StartOutageRequest, UpdateProfileRequest,
-        emulator_service_client::EmulatorServiceClient,
-    },
+    emulator::{EndOutageRequest, StartOutageRequest, UpdateProfileRequest},
 };
-use tokio::{net::TcpListener, task::JoinSet};
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, transport::Channel};
+use tokio::task::JoinSet;
+use tonic::Code;
 
-use crate::client::{Headquarters, Store, audit, mint, person, until};
-
-/// Headquarters, the emulator and two stores.
-struct Chain {
-    hq: Headquarters,
-    emulator: EmulatorServiceClient<Channel>,
-    stores: [Store; 2],
-    stop: CancellationToken,
-    services: JoinSet<()>,
-    _folder: TempDir,
-}
-
-/// Which database the services use.
-#[derive(Clone, Copy)]
-enum Database {
-    Sqlite,
-    Postgres,
-}
-
-impl Chain {
-    /// `None` if the machine lacks the database.
-    async fn start(database: Database, test: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut databases = Vec::new();
-        for name in ["hq", "store-1", "store-2"] {
-            databases.push(match database {
-                Database::Sqlite => DatabaseUrl::Sqlite(folder.path().join(format!("{name}.db"))),
-                Database::Postgres => postgres(test).await?,
-            });
-        }
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ids = || Ids::from_os(Arc::clone(&clock));
-        let stop = CancellationToken::new();
-        let mut services = JoinSet::new();
-        let mut databases = databases.into_iter();
-        let mut next_database = || databases.next().expect("one for each service");
-
-        let (listener, hq_url) = listen().await;
-        let config = hq_svc::Config { database: next_database(), ..hq_svc::Config::default() };
-        let hq = hq_svc::open(&config, Arc::clone(&clock), ids()).await.expect("headquarters opens");
-        let token = stop.clone();
-        services.spawn(async move { hq_svc::serve(listener, token, hq).await.expect("headquarters serves") });
-
-        let (listener, rts_url) = listen().await;
-        let deps =
-            rts_emulator::Deps::forwarding(rts_emulator::Profile::default(), &hq_url, Arc::clone(&clock));
-        let token = stop.clone();
-        services.spawn(async move { rts_emulator::serve(listener, token, deps).await.expect("it serves") });
-
-        let mut stores = Vec::new();
-        for id in ["store-1", "store-2"] {
-            let (listener, url) = listen().await;
-            let id_ok = id.parse().expect("a name");
-            let config = channel_svc::Config::new(id_ok, next_database(), &rts_url, &hq_url);
-            let store = channel_svc::open(&config, Arc::clone(&clock), ids()).await.expect("the store opens");
-            let token = stop.clone();
-            services
-                .spawn(async move { channel_svc::serve(listener, token, store).await.expect("it serves") });
-            stores.push(Store::new(id, &url));
-        }
-        let stores = stores.try_into().unwrap_or_else(|_| unreachable!("two were made"));
-        let emulator = EmulatorServiceClient::connect(rts_url).await.expect("the emulator answers");
-        Some(Self { hq: Headquarters::new(&hq_url), emulator, stores, stop, services, _folder: folder })
-    }
-
-    async fn audit(&self, acknowledged: &BTreeSet<uuid::Uuid>) {
-        audit(&self.hq, &[&self.stores[0], &self.stores[1]], acknowledged).await;
-    }
-
-    /// Ends every service, and waits until it has.
-    async fn stop(mut self) {
-        self.stop.cancel();
-        let drained = async { while self.services.join_next().await.is_some_and(|ended| ended.is_ok()) {} };
-        tokio::time::timeout(Duration::from_secs(30), drained).await.expect("the services drain");
-    }
-}
-
-async fn listen() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("its address"));
-    (listener, url)
-}
-
-async fn found(store: &Store, email: &str, scope: Scope) -> Vec<Customer> {
-    let request = SearchCustomersRequest {
-        criterion: Some(Criterion::Email(email.to_owned())),
-        scope: scope.into(),
-        ..SearchCustomersRequest::default()
-    };
-    store.tills.clone().search_customers(request).await.expect("a search").into_inner().customers
-}
-
-/// Runs a scenario on both databases.
-macro_rules! on_both_databases {
-    ($($scenario:ident),* $(,)?) => {
-        mod sqlite {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $scenario() {
-                let chain = Chain::start(Database::Sqlite, stringify!($scenario)).await;
-                super::$scenario(chain.expect("SQLite is built in")).await;
-            })*
-        }
-        mod postgresql {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $scenario() {
-                if let Some(chain) = Chain::start(Database::Postgres, stringify!($scenario)).await {
-                    super::$scenario(chain).await;
-                }
-            })*
-        }
-    };
-}
+use crate::{
+    chain::{Chain, found, on_both_databases},
+    client::{Store, mint, person, until},
+};
 
 on_both_databases!(
     m1_a_sync_customer_is_real_and_findable_everywhere_at_once,

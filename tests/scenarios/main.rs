@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "this is test code")]
 
 mod architecture;
+mod chain;
 mod client;
+mod flags;
 mod journey;
 mod killed;
 mod rulebook;
