@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use service_kit::{database::DatabaseUrl, testing::replicated_postgres};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -55,6 +56,12 @@ impl Process {
     fn start_again(&mut self) {
         self.child = Self::spawn(&self.arguments);
     }
+
+    /// The same on another database.
+    fn start_again_on(&mut self, database: &str) {
+        database.clone_into(&mut self.arguments[2]);
+        self.start_again();
+    }
 }
 
 impl Drop for Process {
@@ -79,15 +86,21 @@ struct Chain {
 
 impl Chain {
     async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// The first store on a database of its own.
+    async fn with(first_database: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+        let mut first_database = first_database.map(str::to_owned);
         let hq_port = free_port();
         let hq_url = format!("http://127.0.0.1:{hq_port}");
         let hq_process = Process::start(&["hq", &hq_port, &file("hq.db")]);
         let (mut stores, mut store_processes) = (Vec::new(), Vec::new());
         for id in ["store-1", "store-2"] {
             let port = free_port();
-            let database = file(&format!("{id}.db"));
+            let database = first_database.take().unwrap_or_else(|| file(&format!("{id}.db")));
             store_processes.push(Process::start(&["channel", &port, &database, id, &hq_url, &hq_url]));
             stores.push(Store::new(id, &format!("http://127.0.0.1:{port}")));
         }
@@ -214,5 +227,28 @@ async fn o4_a_terminal_is_cut_off_and_killed_and_everyone_it_created_arrives_onc
     acknowledged.insert(online);
     assert!(acknowledged.len() > OFFLINE);
     terminal.drained().await;
+    chain.audit(&acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m12_an_acknowledged_create_survives_the_loss_of_the_database_server_that_took_it() {
+    let Some(servers) = replicated_postgres("m12").await else { return };
+    let url = |database: &DatabaseUrl| match database {
+        DatabaseUrl::Postgres(url) => url.clone(),
+        DatabaseUrl::Sqlite(_) => panic!("a PostgreSQL URL"),
+    };
+    let mut chain = Chain::with(Some(&url(&servers.primary))).await;
+    // Nothing is brought to headquarters before the loss: only the standby has what was acknowledged.
+    chain.hq.hold(true).await;
+    let tills = Tills::start(&chain.stores[..1]);
+    tills.more(CREATES).await;
+    servers.lose_primary();
+    chain.store_processes[0].kill();
+    servers.promote().await;
+    chain.store_processes[0].start_again_on(&url(&servers.standby));
+    tills.more(CREATES).await;
+    let acknowledged = tills.stop().await;
+    assert!(acknowledged.len() >= 2 * CREATES);
+    chain.hq.hold(false).await;
     chain.audit(&acknowledged).await;
 }
