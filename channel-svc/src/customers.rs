@@ -86,11 +86,12 @@ impl Current {
 
     /// Something has arrived.
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
-        let mut arrived = Settings::clone(&self.arrived());
-        change(&mut arrived);
-        let at = self.clock.now() + self.cache;
+        // Under one lock: 1070 and 1110 may bring something at the same time.
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.arrived = Some((Arc::new(arrived), at));
+        let known = state.arrived.as_ref().map_or(&state.in_force, |(arrived, _)| arrived);
+        let mut arrived = Settings::clone(known);
+        change(&mut arrived);
+        state.arrived = Some((Arc::new(arrived), self.clock.now() + self.cache));
     }
 
     /// Whether a flag is in force.

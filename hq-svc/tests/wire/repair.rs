@@ -24,6 +24,7 @@ on_both!(
     c5_possible_duplicates_are_listed_and_dismissed,
     f3_the_status_shows_each_setting_on_its_way,
     f3_the_doctor_answers_from_state,
+    x10_a_customer_sync_job_that_stands_still_is_told,
 );
 
 async fn flag(hq: &Hq, feature: Feature) {
@@ -558,5 +559,36 @@ async fn f3_the_doctor_answers_from_state(database: Database) {
     assert_eq!(asked(&findings, "Has anything failed?").rule, "X5");
     let nobody = diagnose(&hq, "", "C-99999999").await.unwrap();
     assert_eq!(asked(&nobody, "Why does headquarters not show the customer?").rule, "O2");
+    hq.stop().await;
+}
+
+async fn x10_a_customer_sync_job_that_stands_still_is_told(database: Database) {
+    let limit = std::time::Duration::from_millis(100);
+    let hq = Hq::with(hq_svc::Config { watchdog: limit, ..database.config() }).await;
+    assert!(hq.status().await.stall.is_none());
+    hq.upload("s1", vec![create(1, guid(1), "Ann", "Waits")]).await.unwrap();
+    let stalled = async {
+        loop {
+            let status = hq.status().await;
+            if let Some(stall) = status.stall {
+                return (stall, status.sync_job_restarts);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (stall, restarts) =
+        tokio::time::timeout(crate::harness::PATIENCE, stalled).await.expect("it is noticed");
+    assert_eq!(stall.reason, "the customer sync job is held (rule X8)");
+    assert!(stall.since.is_some() && restarts > 0);
+    let findings = diagnose(&hq, "", "").await.unwrap();
+    assert_eq!(asked(&findings, "Why does nothing move at headquarters?").rule, "X10");
+    // Started anew it carries out what it is asked for, and all is well.
+    assert_eq!(hq.convert().await, 1);
+    let well = async {
+        while hq.status().await.stall.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::harness::PATIENCE, well).await.expect("it is well");
     hq.stop().await;
 }
