@@ -19,6 +19,7 @@
 //! | [`status`] | from refusals to gRPC statuses |
 //! | [`metrics`] | what is measured |
 
+#![allow(clippy::duplicate_mod, reason = "the rooms of store/both are compiled for each database")]
 #![cfg_attr(doc, allow(rustdoc::private_intra_doc_links))]
 
 mod admin;

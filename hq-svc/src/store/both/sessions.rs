@@ -1,22 +1,18 @@
 //! Requests to run, sessions, and what channels report of both (rules X8, X9).
 
-use sqlx::{PgConnection, PgPool};
 use tillsync_proto::{ChannelId, Job, JobRun, Micros, SessionState};
 
+use super::{Connection, Db, begin, dialect, reads};
 use crate::store::{MAX_SESSION_AGE, MAX_SESSIONS, Result, Session, rows, sql};
 
-const REQUEST_RUNS: &str = "insert into run_requests (job, channel_id, request) \
-     select $1, channel, 1 from unnest($2::text[]) asked (channel) \
-     on conflict (job, channel_id) do update set request = run_requests.request + 1 returning channel_id, request";
-
 pub(super) async fn report(
-    db: &PgPool,
+    db: &Db,
     channel: &ChannelId,
     status: Vec<u8>,
     runs: &[Session],
     now: Micros,
 ) -> Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = begin(db).await?;
     sqlx::query(sql::REPORT).bind(channel.as_str()).bind(status).bind(now.0).execute(&mut *tx).await?;
     keep(&mut tx, runs, now).await?;
     tx.commit().await?;
@@ -24,7 +20,7 @@ pub(super) async fn report(
 }
 
 /// Keeps sessions: the ends of those that were asked for, and the others as new ones.
-async fn keep(tx: &mut PgConnection, sessions: &[Session], now: Micros) -> Result<()> {
+async fn keep(tx: &mut Connection, sessions: &[Session], now: Micros) -> Result<()> {
     for session in sessions {
         let (channel, job, request, start, micros, moved, error, state, bytes) =
             rows::session_values(session);
@@ -63,14 +59,13 @@ async fn keep(tx: &mut PgConnection, sessions: &[Session], now: Micros) -> Resul
 }
 
 pub(super) async fn request_runs(
-    db: &PgPool,
+    db: &Db,
     job: Job,
     channels: &[String],
     now: Micros,
 ) -> Result<Vec<(String, u64)>> {
-    let mut tx = db.begin().await?;
-    let query = sqlx::query_as(REQUEST_RUNS).bind(job.name()).bind(channels);
-    let requests: Vec<(String, i64)> = query.fetch_all(&mut *tx).await?;
+    let mut tx = begin(db).await?;
+    let requests = dialect::request_runs(&mut tx, job, channels).await?;
     let requests: Vec<(String, u64)> =
         requests.into_iter().map(|(channel, request)| (channel, rows::count(request))).collect();
     let state = if job.is_upload() { SessionState::Started } else { SessionState::Requested };
@@ -85,25 +80,25 @@ pub(super) async fn request_runs(
     Ok(requests)
 }
 
-pub(super) async fn add(db: &PgPool, session: &Session, now: Micros) -> Result<()> {
-    let mut tx = db.begin().await?;
+pub(super) async fn add(db: &Db, session: &Session, now: Micros) -> Result<()> {
+    let mut tx = begin(db).await?;
     keep(&mut tx, std::slice::from_ref(session), now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-pub(super) async fn list(db: &PgPool, before: Option<i64>, limit: usize) -> Result<Vec<Session>> {
+pub(super) async fn list(db: &Db, before: Option<i64>, limit: usize) -> Result<Vec<Session>> {
     let query = sqlx::query_as(sql::SESSIONS).bind(before.unwrap_or(i64::MAX)).bind(rows::limit(limit));
-    Ok(query.fetch_all(db).await?.into_iter().filter_map(rows::session).collect())
+    Ok(query.fetch_all(reads(db)).await?.into_iter().filter_map(rows::session).collect())
 }
 
-pub(super) async fn one(db: &PgPool, seq: i64) -> Result<Option<Session>> {
-    let row = sqlx::query_as(sql::SESSION).bind(seq).fetch_optional(db).await?;
+pub(super) async fn one(db: &Db, seq: i64) -> Result<Option<Session>> {
+    let row = sqlx::query_as(sql::SESSION).bind(seq).fetch_optional(reads(db)).await?;
     Ok(row.and_then(rows::session))
 }
 
-pub(super) async fn cancel(db: &PgPool, seq: i64) -> Result<Option<Session>> {
-    let mut tx = db.begin().await?;
+pub(super) async fn cancel(db: &Db, seq: i64) -> Result<Option<Session>> {
+    let mut tx = begin(db).await?;
     let canceled = sqlx::query(sql::CANCEL_SESSION).bind(seq).execute(&mut *tx).await?.rows_affected() > 0;
     let row = sqlx::query_as(sql::SESSION).bind(seq).fetch_optional(&mut *tx).await?;
     let session = row.and_then(rows::session).filter(|_| canceled);
@@ -116,18 +111,13 @@ pub(super) async fn cancel(db: &PgPool, seq: i64) -> Result<Option<Session>> {
     Ok(session)
 }
 
-pub(super) async fn of_request(
-    db: &PgPool,
-    job: Job,
-    channel: &str,
-    request: u64,
-) -> Result<Option<Session>> {
+pub(super) async fn of_request(db: &Db, job: Job, channel: &str, request: u64) -> Result<Option<Session>> {
     let query = sqlx::query_as(sql::SESSION_OF).bind(job.name()).bind(channel).bind(rows::number(request));
-    Ok(query.fetch_optional(db).await?.and_then(rows::session))
+    Ok(query.fetch_optional(reads(db)).await?.and_then(rows::session))
 }
 
-pub(super) async fn last_conversion(db: &PgPool) -> Result<Option<Session>> {
+pub(super) async fn last_conversion(db: &Db) -> Result<Option<Session>> {
     let query = sqlx::query_as(sql::LAST_WITH_ROWS).bind(Job::CustomerSync.name());
-    let row = query.fetch_optional(db).await?;
+    let row = query.fetch_optional(reads(db)).await?;
     Ok(row.and_then(rows::session))
 }

@@ -1,24 +1,25 @@
 //! Channels, profiles, flags, definitions of attributes, schedules, number sequences.
 
-use sqlx::PgPool;
 use tillsync_proto::{ChannelId, FunctionalityProfile, Schedule};
 use uuid::Uuid;
 
+use super::{
+    Db, begin,
+    dialect::{LOCK_CONFIGURATION, LOCK_PROFILE},
+    reads, writes,
+};
 use crate::{
     config::Config,
     numbers::{NumberSequences, SequenceKind},
     store::{ChannelRow, MAX_CHANNELS, Reconfigure, Reconfigured, Result, rows, sql},
 };
 
-const LOCK_PROFILE: &str = "select profile, profile_version from channels where id = $1 for update";
-const LOCK_CONFIGURATION: &str =
-    "select bits, attributes, version from global_configuration where id = 1 for update";
 pub(super) async fn first_open(
-    db: &PgPool,
+    db: &Db,
     epoch: Uuid,
     config: &Config,
 ) -> std::result::Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = begin(db).await?;
     sqlx::query(sql::MAKE_HEAD).bind(epoch).execute(&mut *tx).await?;
     for schedule in &config.first_schedules() {
         let body = rows::write(schedule).map_err(|error| sqlx::Error::Encode(error.into()))?;
@@ -33,19 +34,19 @@ pub(super) async fn first_open(
     tx.commit().await
 }
 
-pub(super) async fn sequences(db: &PgPool, fallback: &NumberSequences) -> Result<NumberSequences> {
-    let stored: Vec<(String, String, i64)> = sqlx::query_as(sql::SEQUENCES).fetch_all(db).await?;
+pub(super) async fn sequences(db: &Db, fallback: &NumberSequences) -> Result<NumberSequences> {
+    let stored: Vec<(String, String, i64)> = sqlx::query_as(sql::SEQUENCES).fetch_all(reads(db)).await?;
     Ok(rows::sequences(&stored, fallback))
 }
 
-pub(super) async fn set_sequence(db: &PgPool, kind: SequenceKind, format: &str, block: u32) -> Result<()> {
+pub(super) async fn set_sequence(db: &Db, kind: SequenceKind, format: &str, block: u32) -> Result<()> {
     let query = sqlx::query(sql::SET_SEQUENCE).bind(kind.name()).bind(format).bind(i64::from(block));
-    query.execute(db).await?;
+    query.execute(writes(db)).await?;
     Ok(())
 }
 
-pub(super) async fn register_channel(db: &PgPool, channel: &ChannelId) -> Result<bool> {
-    let mut tx = db.begin().await?;
+pub(super) async fn register_channel(db: &Db, channel: &ChannelId) -> Result<bool> {
+    let mut tx = begin(db).await?;
     let make = sqlx::query(sql::REGISTER).bind(channel.as_str()).bind(rows::limit(MAX_CHANNELS));
     make.execute(&mut *tx).await?;
     let known: i64 =
@@ -54,18 +55,18 @@ pub(super) async fn register_channel(db: &PgPool, channel: &ChannelId) -> Result
     Ok(known > 0)
 }
 
-pub(super) async fn channels(db: &PgPool) -> Result<Vec<ChannelRow>> {
+pub(super) async fn channels(db: &Db) -> Result<Vec<ChannelRow>> {
     let query = sqlx::query_as(sql::CHANNELS).bind(rows::limit(MAX_CHANNELS));
-    Ok(query.fetch_all(db).await?.into_iter().filter_map(rows::channel).collect())
+    Ok(query.fetch_all(reads(db)).await?.into_iter().filter_map(rows::channel).collect())
 }
 
 pub(super) async fn set_profile(
-    db: &PgPool,
+    db: &Db,
     channel: &ChannelId,
     profile: &FunctionalityProfile,
     from_version: u64,
 ) -> Result<Option<u64>> {
-    let mut tx = db.begin().await?;
+    let mut tx = begin(db).await?;
     let row = sqlx::query_as(LOCK_PROFILE).bind(channel.as_str()).fetch_optional(&mut *tx).await?;
     let (before, version) = rows::profile(row)?;
     if from_version != 0 && from_version != version {
@@ -80,8 +81,8 @@ pub(super) async fn set_profile(
     Ok(Some(version + 1))
 }
 
-pub(super) async fn reconfigure(db: &PgPool, change: &Reconfigure) -> Result<Reconfigured> {
-    let mut tx = db.begin().await?;
+pub(super) async fn reconfigure(db: &Db, change: &Reconfigure) -> Result<Reconfigured> {
+    let mut tx = begin(db).await?;
     let row = sqlx::query_as(LOCK_CONFIGURATION).fetch_optional(&mut *tx).await?;
     let before = rows::configuration(row)?;
     let mut after = before.clone();
@@ -96,8 +97,8 @@ pub(super) async fn reconfigure(db: &PgPool, change: &Reconfigure) -> Result<Rec
     Ok(Reconfigured::Done(version + 1))
 }
 
-pub(super) async fn set_schedule(db: &PgPool, schedule: Schedule) -> Result<()> {
+pub(super) async fn set_schedule(db: &Db, schedule: Schedule) -> Result<()> {
     let query = sqlx::query(sql::SET_SCHEDULE).bind(schedule.job.name()).bind(rows::write(&schedule)?);
-    query.execute(db).await?;
+    query.execute(writes(db)).await?;
     Ok(())
 }

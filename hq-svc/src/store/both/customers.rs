@@ -1,0 +1,162 @@
+//! The master: everything that changes a customer, and what reads customers.
+
+use sqlx::AssertSqlSafe;
+use tillsync_proto::{Criterion, CustomerRef, search::card};
+use tokio::sync::Mutex;
+use tokio_stream::StreamExt as _;
+use uuid::Uuid;
+
+use super::{
+    Connection, Db, begin,
+    dialect::{self, head, save_head},
+    reads,
+};
+use crate::{
+    numbers::NumberSequences,
+    store::{
+        CardRequest, FeedRecord, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled,
+        batch::{Batch, written},
+        rows,
+        search::{Search, merge, search},
+        sql,
+    },
+};
+
+pub(super) async fn settle(
+    db: &Db,
+    numbers: &Mutex<NumberSequences>,
+    plans: &[Plan],
+) -> Result<Vec<Settled>> {
+    let mut numbers = numbers.lock().await;
+    let mut tx = begin(db).await?;
+    let mut now = head(&mut tx).await?;
+    let versions = dialect::versions(&mut tx, &written(plans)).await?;
+    let mut accounts = numbers.accounts.clone();
+    let batch = Batch::work_out(&mut now, versions, plans, &mut accounts);
+    if !batch.is_empty() {
+        dialect::write_customers(&mut tx, &batch).await?;
+        now.arrivals_completed += dialect::judge(&mut tx, &batch).await?;
+        save_head(&mut tx, now).await?;
+    }
+    let conflicts = dialect::stored(&mut tx, &batch.conflicts()).await?;
+    if let Err(error) = tx.commit().await {
+        // Whether the numbers were given out is not known.
+        numbers.forget();
+        return Err(error.into());
+    }
+    numbers.accounts = accounts;
+    Ok(batch.answers(conflicts))
+}
+
+pub(super) async fn issue_card(
+    db: &Db,
+    numbers: &Mutex<NumberSequences>,
+    request: CardRequest,
+) -> Result<Issued> {
+    let mut numbers = numbers.lock().await;
+    let mut tx = begin(db).await?;
+    let mut now = head(&mut tx).await?;
+    let Some(mut record) = by_id(&mut tx, request.customer.0).await? else { return Ok(Issued::NoCustomer) };
+    let before: Option<(String, Uuid)> =
+        sqlx::query_as(sql::CARD_OF_REQUEST).bind(request.request_id).fetch_optional(&mut *tx).await?;
+    if let Some((number, owner)) = before {
+        return Ok(record.card_of_request(&request, &number, owner));
+    }
+    let mut cards = numbers.cards.clone();
+    let number = match &request.number {
+        Some(number) => match owner(&mut tx, number).await? {
+            Some(owner) if owner == request.customer.0 => return Ok(record.card(number)),
+            Some(_) => return Ok(Issued::Taken),
+            None => number.clone(),
+        },
+        None => loop {
+            let Some(number) = cards.take(&mut now.next_card) else { return Ok(Issued::Exhausted) };
+            // Somebody may have entered a number that the sequence only now comes to.
+            if owner(&mut tx, &number).await?.is_none() {
+                break number;
+            }
+        },
+    };
+    if record.customer.loyalty_cards.len() >= MAX_CARDS {
+        return Ok(Issued::TooMany);
+    }
+    record.customer.loyalty_cards.push(number.clone());
+    let version = now.next_version();
+    record.version = rows::count(version);
+    sqlx::query(sql::INSERT_CARD)
+        .bind(card(&number))
+        .bind(request.customer.0)
+        .bind(request.request_id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(sql::REPLACE_CUSTOMER)
+        .bind(request.customer.0)
+        .bind(version)
+        .bind(rows::write(&record.customer)?)
+        .execute(&mut *tx)
+        .await?;
+    save_head(&mut tx, now).await?;
+    if let Err(error) = tx.commit().await {
+        numbers.forget();
+        return Err(error.into());
+    }
+    numbers.cards = cards;
+    Ok(Issued::Card { record, number })
+}
+
+async fn owner(connection: &mut Connection, number: &str) -> Result<Option<Uuid>> {
+    Ok(sqlx::query_scalar(sql::OWNER_OF_CARD).bind(card(number)).fetch_optional(connection).await?)
+}
+
+async fn by_id(connection: &mut Connection, id: Uuid) -> Result<Option<Record>> {
+    let row = sqlx::query_as(sql::BY_ID).bind(id).fetch_optional(connection).await?;
+    Ok(row.map(rows::stored).transpose()?.map(|stored| stored.record))
+}
+
+pub(super) async fn one(db: &Db, by: &CustomerRef) -> Result<Option<Record>> {
+    let row = match by {
+        CustomerRef::Id(id) => sqlx::query_as(sql::BY_ID).bind(id.0).fetch_optional(reads(db)).await?,
+        CustomerRef::Account(number) => {
+            sqlx::query_as(sql::BY_ACCOUNT).bind(number).fetch_optional(reads(db)).await?
+        }
+    };
+    Ok(row.map(rows::stored).transpose()?.map(|stored| stored.record))
+}
+
+pub(super) async fn find(db: &Db, criterion: &Criterion) -> Result<Vec<Hit>> {
+    let mut found: Vec<(Uuid, i64)> = Vec::new();
+    match search(criterion) {
+        Search::Whole(sql, text) => {
+            let id: Option<Uuid> = sqlx::query_scalar(sql).bind(text).fetch_optional(reads(db)).await?;
+            found.extend(id.map(|id| (id, 1)));
+        }
+        Search::Prefix { statements, kind, texts } => {
+            for statement in statements {
+                let query = sqlx::query_as::<_, (Uuid, i64)>(AssertSqlSafe(statement)).bind(kind);
+                let query = texts.iter().fold(query, |query, text| query.bind(text));
+                found.extend(query.fetch_all(reads(db)).await?);
+            }
+        }
+    }
+    Ok(merge(criterion, found))
+}
+
+pub(super) async fn changes(
+    db: &Db,
+    channel: &str,
+    after: u64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<FeedRecord>> {
+    let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
+    let query = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).bind(channel);
+    let mut found = query.fetch(reads(db));
+    while let Some(row) = found.next().await {
+        let row: rows::FeedColumns = row?;
+        if !budget.takes(row.2.len()) {
+            break;
+        }
+        page.push(rows::feed(row)?);
+    }
+    Ok(page)
+}
