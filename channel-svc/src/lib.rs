@@ -19,6 +19,8 @@
 //! | `error`, `status` | why something was refused, and what that is in gRPC |
 //! | `watchers`, `metrics` | who is told, and what is counted |
 
+#![allow(clippy::duplicate_mod, reason = "the rooms of store/both are compiled for each database")]
+
 mod breaker;
 mod config;
 mod create;

@@ -3,11 +3,9 @@
 
 mod plan;
 mod postgres;
-mod postgres_tables;
 mod search;
 mod settings;
 mod sqlite;
-mod sqlite_tables;
 
 use std::{future::Future, sync::Arc};
 

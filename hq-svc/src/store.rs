@@ -133,16 +133,20 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: Micros,
     ) -> impl Future<Output = Result<Vec<Arrived>>> + Send;
 
-    /// At most `limit` arrivals after a place whose turn it is, in the order of arrival, and no more than
-    /// `max_bytes` of stored text beyond the first. One that was set aside comes when its next attempt is
+    /// At most `limit` arrivals of one channel, or of all, after a place whose turn it is, in the order of arrival, and
+    /// no more than `max_bytes` of stored text beyond the first. One that was set aside comes when its next attempt is
     /// due; a customer's later ones wait for it (rule X5).
     fn due(
         &self,
+        channel: Option<&str>,
         after: i64,
         now: Micros,
         limit: usize,
         max_bytes: usize,
     ) -> impl Future<Output = Result<Vec<Due>>> + Send;
+
+    /// At most `limit` channels with arrivals that are not processed.
+    fn waiting_channels(&self, limit: usize) -> impl Future<Output = Result<Vec<String>>> + Send;
 
     /// How many arrivals are not processed.
     fn arrival_counts(&self) -> impl Future<Output = Result<ArrivalCounts>> + Send;

@@ -3,7 +3,7 @@
 //! "Synchronize customers and channel requests".
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +31,8 @@ use crate::{
 /// Arrivals in one transaction, by number and by bytes.
 const MAX_BATCH: usize = 2_000;
 const MAX_BATCH_BYTES: usize = 16 << 20;
+/// Channels that have a share of one batch; further ones have theirs once some of these are through.
+const MAX_TURNS: usize = 200;
 /// Batches in one run; what is left is for the next, so that a run ends while uploads go on.
 const MAX_BATCHES: usize = 100;
 /// When an operation is tried again on which the database itself failed.
@@ -77,26 +79,52 @@ impl<S: Store> SyncJob<S> {
         &self.hq.store
     }
 
-    /// One run: everything whose turn it is, in the order of arrival, in batches.
+    /// One run: everything whose turn it is, in batches. The first is the oldest of all; if that was not everything, the
+    /// channels take turns, so that one with much to bring does not keep the others waiting (rule X8). The operations of
+    /// each stay in their order.
     ///
     /// # Errors
     ///
     /// The store's. What was committed before stays, and running again is free of effect.
     pub async fn try_once(&self) -> store::Result<Outcome> {
         let mut outcome = Outcome::default();
-        let mut after = 0;
         // Customers whose operations did not get through in an earlier batch: the later ones wait.
         let mut waiting: HashSet<CustomerId> = HashSet::new();
+        // By channel, how far this run has come with it.
+        let mut turns: HashMap<String, i64> = HashMap::new();
+        let mut due = self.hq.store.due(None, 0, self.now(), self.batch, MAX_BATCH_BYTES).await?;
         for _ in 0..MAX_BATCHES {
-            let now = Micros(self.hq.clock.wall_micros());
-            let due = self.hq.store.due(after, now, self.batch, MAX_BATCH_BYTES).await?;
-            let Some(last) = due.last() else { break };
-            after = last.seq;
-            let due: Vec<_> = due.into_iter().filter(|due| !waiting.contains(&due.customer)).collect();
-            waiting.extend(self.process(due, now, &mut outcome).await?);
+            if due.is_empty() {
+                break;
+            }
+            due.retain(|due| !waiting.contains(&due.customer));
+            waiting.extend(self.process(due, self.now(), &mut outcome).await?);
+            due = self.turn(&mut turns).await?;
         }
         metrics::converted(outcome.completed, outcome.set_aside);
         Ok(outcome)
+    }
+
+    /// The next batch in which every channel that waits has its share.
+    async fn turn(&self, turns: &mut HashMap<String, i64>) -> store::Result<Vec<Due>> {
+        let channels = self.hq.store.waiting_channels(MAX_TURNS).await?;
+        let share = (self.batch / channels.len().max(1)).max(1);
+        let bytes = MAX_BATCH_BYTES / channels.len().max(1);
+        let mut batch = Vec::new();
+        for channel in channels {
+            let after = turns.get(&channel).copied().unwrap_or_default();
+            let due = self.hq.store.due(Some(&channel), after, self.now(), share, bytes).await?;
+            if let Some(last) = due.last() {
+                turns.insert(channel, last.seq);
+            }
+            batch.extend(due);
+        }
+        batch.sort_unstable_by_key(|due| due.seq);
+        Ok(batch)
+    }
+
+    fn now(&self) -> Micros {
+        Micros(self.hq.clock.wall_micros())
     }
 
     /// Processes one operation alone, whether its turn has come or not.
@@ -108,8 +136,7 @@ impl<S: Store> SyncJob<S> {
         const TRIES: usize = 20;
         for _ in 0..TRIES {
             let mut outcome = Outcome::default();
-            let now = Micros(self.hq.clock.wall_micros());
-            self.process(vec![due.clone()], now, &mut outcome).await?;
+            self.process(vec![due.clone()], self.now(), &mut outcome).await?;
             metrics::converted(outcome.completed, outcome.set_aside);
             if outcome.postponed == 0 {
                 break;

@@ -65,6 +65,7 @@ create table arrivals (
 );
 
 create index arrivals_open on arrivals (arrival_seq) where online_operation_completed = 0;
+create index arrivals_open_of_channel on arrivals (channel_id, arrival_seq) where online_operation_completed = 0;
 create index arrivals_of_customer on arrivals (customer_id, arrival_seq);
 create index arrivals_set_aside on arrivals (customer_id, arrival_seq)
     where online_operation_completed = 0 and reason is not null;

@@ -31,15 +31,23 @@ pub(super) const INSERT_CARD: &str =
 pub(super) const REPLACE_CUSTOMER: &str = "update customers set version = $2, body = $3 where id = $1";
 
 /// Arrivals whose turn it is: not processed, not waiting for their next attempt, and with no earlier one of
-/// the same customer that is set aside and not due (rule X5).
-pub(super) const DUE: &str = "select a.arrival_seq, a.channel_id, a.counter, a.customer_id, \
+/// the same customer that is set aside and not due (rule X5). Of all channels, or of one.
+pub(super) fn due(of_channel: bool) -> String {
+    let of_channel = if of_channel { "and a.channel_id = $4" } else { "" };
+    format!(
+        "select a.arrival_seq, a.channel_id, a.counter, a.customer_id, \
      coalesce(a.corrected, a.operation), a.attempts from arrivals a \
      where a.online_operation_completed = 0 and a.arrival_seq > $1 and a.customer_id is not null \
      and (a.reason is null or a.next_attempt_at <= $2) \
      and not exists (select 1 from arrivals b where b.customer_id = a.customer_id \
         and b.online_operation_completed = 0 and b.reason is not null and b.arrival_seq < a.arrival_seq \
         and (b.next_attempt_at is null or b.next_attempt_at > $2)) \
-     order by a.arrival_seq limit $3";
+     {of_channel} order by a.arrival_seq limit $3"
+    )
+}
+/// Channels with arrivals that are not processed.
+pub(super) const WAITING_CHANNELS: &str = "select distinct channel_id from arrivals \
+     where online_operation_completed = 0 order by channel_id limit $1";
 /// Waiting and set aside.
 pub(super) const ARRIVAL_COUNTS: &str =
     "select count(*) - count(reason), count(reason) from arrivals where online_operation_completed = 0";

@@ -9,13 +9,16 @@ use crate::store::{ArrivalCounts, Due, Result, SetAside, rows, sql};
 
 pub(super) async fn due(
     db: &Db,
+    channel: Option<&str>,
     after: i64,
     now: Micros,
     limit: usize,
     max_bytes: usize,
 ) -> Result<Vec<Due>> {
     let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
-    let query = sqlx::query_as(sql::DUE).bind(after).bind(now.0).bind(rows::limit(limit));
+    let query = sqlx::query_as(AssertSqlSafe(sql::due(channel.is_some())));
+    let query = query.bind(after).bind(now.0).bind(rows::limit(limit));
+    let query = channel.into_iter().fold(query, |query, channel| query.bind(channel));
     let mut found = query.fetch(reads(db));
     while let Some(row) = found.next().await {
         let row: rows::DueColumns = row?;
@@ -50,4 +53,8 @@ pub(super) async fn set_aside(
         page.push(rows::set_aside(row)?);
     }
     Ok((page, false))
+}
+
+pub(super) async fn waiting_channels(db: &Db, limit: usize) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(sql::WAITING_CHANNELS).bind(rows::limit(limit)).fetch_all(reads(db)).await?)
 }

@@ -63,8 +63,19 @@ impl Store for DatabaseStore {
         dialect::arrive(&self.db, channel, page, now).await
     }
 
-    async fn due(&self, after: i64, now: Micros, limit: usize, max_bytes: usize) -> Result<Vec<Due>> {
-        arrivals::due(&self.db, after, now, limit, max_bytes).await
+    async fn due(
+        &self,
+        channel: Option<&str>,
+        after: i64,
+        now: Micros,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Due>> {
+        arrivals::due(&self.db, channel, after, now, limit, max_bytes).await
+    }
+
+    async fn waiting_channels(&self, limit: usize) -> Result<Vec<String>> {
+        arrivals::waiting_channels(&self.db, limit).await
     }
 
     async fn arrival_counts(&self) -> Result<ArrivalCounts> {

@@ -37,10 +37,10 @@ async fn x4_operations_of_a_page_arrive_in_the_order_of_the_log(store: impl Test
     let answers = arrive(&store, "s1", page.to_vec()).await;
     let asked: Vec<_> = answers.iter().map(|answer| answer.customer).collect();
     assert_eq!(asked, [3, 1, 2].map(|n| Some(id(n))), "answers are in the order of the request");
-    let due = store.due(0, Micros(0), 10, usize::MAX).await.unwrap();
+    let due = store.due(None, 0, Micros(0), 10, usize::MAX).await.unwrap();
     assert_eq!(due.iter().map(|due| due.customer).collect::<Vec<_>>(), [id(1), id(2), id(3)]);
-    assert_eq!(store.due(0, Micros(0), 10, 0).await.unwrap().len(), 1, "and the bytes are bounded");
-    assert_eq!(store.due(due[0].seq, Micros(0), 1, usize::MAX).await.unwrap()[0].customer, id(2));
+    assert_eq!(store.due(None, 0, Micros(0), 10, 0).await.unwrap().len(), 1, "and the bytes are bounded");
+    assert_eq!(store.due(None, due[0].seq, Micros(0), 1, usize::MAX).await.unwrap()[0].customer, id(2));
 }
 
 async fn m6_an_upload_is_told_the_number_that_is_already_there(store: impl TestStore) {
@@ -66,7 +66,7 @@ async fn z1_what_cannot_be_used_is_kept_as_it_came(store: impl TestStore) {
     assert_eq!(list.len(), 2);
     assert!(matches!(&list[0].payload, StoredPayload::Bad(raw) if *raw == [0, 1, 255]));
     assert_eq!((list[0].counter, list[0].message.as_str()), (1, "change is missing"));
-    assert_eq!(store.due(0, Micros(i64::MAX), 10, usize::MAX).await.unwrap().len(), 1);
+    assert_eq!(store.due(None, 0, Micros(i64::MAX), 10, usize::MAX).await.unwrap().len(), 1);
 }
 
 async fn judge(store: &impl Store, seq: i64, fate: Fate) {
@@ -87,15 +87,15 @@ async fn x5_only_the_same_customer_waits_for_what_was_set_aside(store: impl Test
     let page = vec![arrival(1, id(1), create(1)), arrival(2, id(1), save(1)), arrival(3, id(2), create(2))];
     arrive(&store, "s1", page).await;
     let customers = async |now| {
-        let due = store.due(0, Micros(now), 10, usize::MAX).await.unwrap();
+        let due = store.due(None, 0, Micros(now), 10, usize::MAX).await.unwrap();
         due.iter().map(|due| due.customer).collect::<Vec<_>>()
     };
     assert_eq!(customers(0).await, [id(1), id(1), id(2)]);
-    let first = store.due(0, Micros(0), 1, usize::MAX).await.unwrap()[0].seq;
+    let first = store.due(None, 0, Micros(0), 1, usize::MAX).await.unwrap()[0].seq;
     judge(&store, first, aside(Some(500))).await;
     assert_eq!(customers(499).await, [id(2)]);
     assert_eq!(customers(500).await, [id(1), id(1), id(2)], "its time has come");
-    assert_eq!(store.due(0, Micros(500), 1, usize::MAX).await.unwrap()[0].attempts, 1);
+    assert_eq!(store.due(None, 0, Micros(500), 1, usize::MAX).await.unwrap()[0].attempts, 1);
     judge(&store, first, aside(None)).await;
     assert_eq!(customers(i64::MAX).await, [id(2)], "not by itself");
     arrive(&store, "s2", vec![arrival(1, id(1), save(2))]).await;
@@ -106,7 +106,7 @@ async fn x5_only_the_same_customer_waits_for_what_was_set_aside(store: impl Test
 
 async fn x5_a_processed_arrival_is_judged_once(store: impl TestStore) {
     arrive(&store, "s1", vec![arrival(1, id(1), create(1))]).await;
-    let seq = store.due(0, Micros(0), 1, usize::MAX).await.unwrap()[0].seq;
+    let seq = store.due(None, 0, Micros(0), 1, usize::MAX).await.unwrap()[0].seq;
     for fate in [completed(), completed(), aside(None)] {
         judge(&store, seq, fate).await;
     }

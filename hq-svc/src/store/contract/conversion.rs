@@ -37,6 +37,7 @@ on_both!(
     z2_a_run_that_does_not_end_in_time_is_told_so,
     x6_an_exhausted_sequence_loses_nothing_and_stops_nobody_else,
     x5_two_runs_at_once_do_no_harm,
+    x8_a_channel_with_much_to_bring_does_not_keep_the_others_waiting,
     x11_an_edit_at_hq_and_one_from_a_channel_are_both_kept,
 );
 
@@ -321,6 +322,22 @@ async fn x5_two_runs_at_once_do_no_harm(store: impl TestStore) {
         let content = get(&store, id(n)).await.unwrap().customer.content;
         assert_eq!((name(&content).as_str(), content.addresses.len()), ("Ann Two", 1));
     }
+}
+
+async fn x8_a_channel_with_much_to_bring_does_not_keep_the_others_waiting(store: impl TestStore) {
+    arrive(&store, "s1", (1..=50).map(|n| arrival(n, id(n), create("Ann", "Much"))).collect()).await;
+    for (n, channel) in (101..).zip(["s2", "s3"]) {
+        arrive(&store, channel, vec![arrival(1, id(n), create("Bob", "Little"))]).await;
+    }
+    let job = job(&store, &Arc::default(), 9).await;
+    assert_eq!(job.try_once().await.unwrap(), done(52));
+    // Account numbers are given in the order of conversion: the others come in the second batch.
+    for n in [101, 102] {
+        let number = get(&store, id(n)).await.unwrap().customer.account_number.unwrap();
+        assert!(number.as_str() <= "C-00000014", "{number}");
+    }
+    let number = get(&store, id(50)).await.unwrap().customer.account_number;
+    assert_eq!(number.as_deref(), Some("C-00000052"), "in its own order");
 }
 
 async fn x11_an_edit_at_hq_and_one_from_a_channel_are_both_kept(store: impl TestStore) {

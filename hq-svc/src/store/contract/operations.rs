@@ -98,7 +98,7 @@ async fn s1_a_failed_operation_is_corrected_and_stays_as_it_came(store: impl Tes
     arrive(&store, "s1", vec![arrival(3, id(1), save)]).await;
     let last = all(&store).await.remove(0);
     assert!(store.has_earlier_failure(id(1), last.seq).await.unwrap());
-    let due = store.due(0, Micros(0), 10, usize::MAX).await.unwrap();
+    let due = store.due(None, 0, Micros(0), 10, usize::MAX).await.unwrap();
     assert_eq!(due.len(), 1, "a correction alone runs nothing, and what comes later waits");
     assert_eq!((due[0].channel.as_str(), due[0].counter), ("s1", 1));
     done(&store, row.seq).await;

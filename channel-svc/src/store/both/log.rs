@@ -1,0 +1,81 @@
+//! The log.
+
+use service_kit::retry::transaction;
+
+use super::{DatabaseStore, dialect};
+use crate::store::{
+    LOG_PAGE_ROWS, LogProgress, LogRow, LogStore, PRUNE_ROWS, StoreError,
+    plan::{log_row, page_end},
+    signed, unsigned,
+};
+
+impl LogStore for DatabaseStore {
+    async fn append(&self, rows: Vec<LogRow>) -> Result<(), StoreError> {
+        dialect::append(self, rows).await
+    }
+
+    async fn read(&self, after: u64) -> Result<Vec<LogRow>, StoreError> {
+        let sizes: Vec<(i64, i64)> = sqlx::query_as(dialect::SIZES)
+            .bind(signed(after))
+            .bind(LOG_PAGE_ROWS)
+            .fetch_all(self.log_reads())
+            .await?;
+        let Some(end) = page_end(&sizes) else { return Ok(Vec::new()) };
+        let rows = "select through, operation_through, body from log where through > $1 and through <= $2 \
+                    order by through";
+        let rows = sqlx::query_as(rows).bind(signed(after)).bind(end).fetch_all(self.log_reads()).await?;
+        Ok(rows.into_iter().map(log_row).collect())
+    }
+
+    async fn read_operations(&self, after: u64) -> Result<Vec<LogRow>, StoreError> {
+        let sizes: Vec<(i64, i64)> = sqlx::query_as(dialect::OPERATION_SIZES)
+            .bind(signed(after))
+            .bind(LOG_PAGE_ROWS)
+            .fetch_all(self.log_reads())
+            .await?;
+        let Some(end) = page_end(&sizes) else { return Ok(Vec::new()) };
+        let rows = "select through, operation_through, body from log \
+                    where operation_through > $1 and operation_through <= $2 order by operation_through";
+        let rows = sqlx::query_as(rows).bind(signed(after)).bind(end).fetch_all(self.log_reads()).await?;
+        Ok(rows.into_iter().map(log_row).collect())
+    }
+
+    async fn log_progress(&self) -> Result<LogProgress, StoreError> {
+        let sql = "select coalesce((select max(through) from log), 0), \
+                   coalesce((select max(operation_through) from log where operation_through is not null), 0), \
+                   through, epoch from upload";
+        let (newest, operation, uploaded, epoch): (i64, i64, i64, String) =
+            sqlx::query_as(sql).fetch_one(self.log_reads()).await?;
+        Ok(LogProgress {
+            newest: unsigned(newest),
+            newest_operation: unsigned(operation),
+            uploaded_through: unsigned(uploaded),
+            epoch,
+        })
+    }
+
+    async fn set_uploaded(&self, through: u64, epoch: &str) -> Result<(), StoreError> {
+        let sql = "update upload set through = $1, epoch = $2";
+        transaction("set_uploaded", &self.ids, async || {
+            sqlx::query(sql).bind(signed(through)).bind(epoch).execute(self.log_writes()).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn prune(&self, through: u64) -> Result<u64, StoreError> {
+        let sql = "delete from log where through in \
+                   (select through from log where through <= $1 order by through limit $2)";
+        let removed =
+            sqlx::query(sql).bind(signed(through)).bind(PRUNE_ROWS).execute(self.log_writes()).await?;
+        Ok(removed.rows_affected())
+    }
+
+    async fn checkpoint(&self) -> Result<(), StoreError> {
+        dialect::checkpoint(self).await
+    }
+
+    async fn close(&self) {
+        dialect::close(self).await;
+    }
+}

@@ -1,0 +1,120 @@
+//! What only SQLite does so: several rows in one statement of a few sizes, and writing back what commits leave.
+
+use std::fmt::Write as _;
+
+use sqlx::{QueryBuilder, SqliteConnection};
+use tillsync_proto::CustomerId;
+
+use super::SqliteStore;
+use crate::{
+    log::entry::Row,
+    store::{Applied, LogRow, StoreError, plan::Plan, signed},
+};
+
+/// The write-ahead log of the log file is written back step by step; beyond this many pages (64 MiB) the
+/// appender waits while the rest is.
+const MAX_WAL_PAGES: i64 = 16_384;
+/// Log rows and their bytes.
+pub(super) const SIZES: &str =
+    "select through, length(body) from log where through > $1 order by through limit $2";
+/// The same of those with operations.
+pub(super) const OPERATION_SIZES: &str = "select operation_through, length(body) from log \
+     where operation_through > $1 order by operation_through limit $2";
+
+/// Appends rows to the log.
+pub(super) async fn append(store: &SqliteStore, rows: Vec<LogRow>) -> Result<(), StoreError> {
+    // One statement is one transaction, and takes the write lock at once.
+    let mut insert = QueryBuilder::new("insert into log (through, operation_through, body) ");
+    insert.push_values(rows, |mut values, row| {
+        values.push_bind(signed(row.through));
+        values.push_bind(row.operation_through.map(signed)).push_bind(row.body);
+    });
+    insert.build().execute(&store.log.writer).await?;
+    Ok(())
+}
+
+/// Writes back what commits have left.
+pub(super) async fn checkpoint(store: &SqliteStore) -> Result<(), StoreError> {
+    let (_, pages, done): (i64, i64, i64) =
+        sqlx::query_as("pragma wal_checkpoint(passive)").fetch_one(&store.log.readers).await?;
+    if pages > MAX_WAL_PAGES && done > 0 {
+        // On the writer: nothing is appended meanwhile, so the file can start from its beginning again.
+        sqlx::query("pragma wal_checkpoint(restart)").execute(&store.log.writer).await?;
+    }
+    Ok(())
+}
+
+/// Closes every connection.
+pub(super) async fn close(store: &SqliteStore) {
+    // Readers first: whoever closes a file last writes it back.
+    for pool in [&store.log.readers, &store.tables.readers, &store.log.writer, &store.tables.writer] {
+        pool.close().await;
+    }
+}
+
+/// Rows in one statement: as many as fit of a few sizes, so that there are few texts and each is prepared once.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// Takes the rows of the next statement; empty at the end.
+fn chunk<T>(rows: &mut impl ExactSizeIterator<Item = T>) -> Vec<T> {
+    let size = CHUNKS.into_iter().find(|size| *size <= rows.len()).unwrap_or_default();
+    rows.take(size).collect()
+}
+
+/// GUIDs as one JSON parameter: the statement's text does not depend on how many there are.
+fn json(ids: &[CustomerId]) -> String {
+    let mut text = String::with_capacity(2 + ids.len() * 35);
+    text.push('[');
+    for (i, id) in ids.iter().enumerate() {
+        let separator = if i == 0 { "" } else { "," };
+        let _ = write!(text, "{separator}\"{}\"", id.0.simple());
+    }
+    text.push(']');
+    text
+}
+
+pub(super) async fn present(
+    connection: &mut SqliteConnection,
+    ids: &[CustomerId],
+) -> Result<Vec<Row>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bodies: Vec<Vec<u8>> = sqlx::query_scalar(ROWS).bind(json(ids)).fetch_all(&mut *connection).await?;
+    bodies.iter().map(|body| Ok(Row::decode(body)?)).collect()
+}
+
+const ROWS: &str = "select body from customers where id in (select unhex(value) from json_each($1))";
+
+pub(super) async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Result<Applied, StoreError> {
+    let mut removed = plan.removed.into_iter();
+    while removed.len() > 0 {
+        let mut sql = QueryBuilder::new("delete from customer_terms where (kind, term, customer_id) in (");
+        sql.push_values(chunk(&mut removed), |mut row, term| {
+            row.push_bind(term.kind).push_bind(term.text).push_bind(term.id.0);
+        });
+        sql.push(")").build().execute(&mut *connection).await?;
+    }
+    let mut upserts = plan.upserts.into_iter();
+    while upserts.len() > 0 {
+        let mut sql = QueryBuilder::new("insert into customers (id, created_at, pending, body) ");
+        sql.push_values(chunk(&mut upserts), |mut row, upsert| {
+            row.push_bind(upsert.id.0).push_bind(upsert.created_at);
+            row.push_bind(upsert.pending).push_bind(upsert.body);
+        });
+        sql.push(
+            " on conflict (id) do update set created_at = excluded.created_at, pending = excluded.pending, \
+             body = excluded.body",
+        );
+        sql.build().execute(&mut *connection).await?;
+    }
+    let mut added = plan.added.into_iter();
+    while added.len() > 0 {
+        let mut sql = QueryBuilder::new("insert into customer_terms (kind, term, customer_id) ");
+        sql.push_values(chunk(&mut added), |mut row, term| {
+            row.push_bind(term.kind).push_bind(term.text).push_bind(term.id.0);
+        });
+        sql.push(" on conflict do nothing").build().execute(&mut *connection).await?;
+    }
+    Ok(plan.applied)
+}
