@@ -54,6 +54,14 @@ pub enum Error {
         /// Why.
         source: tonic::transport::Error,
     },
+    /// Nobody answers where a command goes.
+    #[error("{service} does not answer at {address}; `tillsync up` starts a chain to try things on")]
+    Away {
+        /// Who should.
+        service: &'static str,
+        /// Where.
+        address: String,
+    },
     /// A service refused.
     #[error("{service}: {code}: {message}")]
     Service {

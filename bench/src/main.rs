@@ -2,7 +2,7 @@
 
 use std::{env, process::ExitCode};
 
-use clap::Parser as _;
+use clap::{Parser as _, error::ErrorKind};
 use mimalloc::MiMalloc;
 use service_kit::{
     config::{Chain, EXIT_USAGE},
@@ -17,6 +17,11 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
+        // A group of commands without one of them: its list says more than a line does.
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = help.print();
+            return ExitCode::from(EXIT_USAGE);
+        }
         Err(error) if error.use_stderr() => {
             eprintln!("tillsync: {} (tillsync --help tells more)", cli::one_line(&error));
             return ExitCode::from(EXIT_USAGE);

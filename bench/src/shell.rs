@@ -29,9 +29,13 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] or [`Error::Connect`].
+    /// [`Error::Address`] or [`Error::Away`].
     pub async fn connect(address: &str, name: &'static str) -> Result<Self, Error> {
-        Ok(Self { channel: connect(address).await?, name })
+        match connect(address).await {
+            Ok(channel) => Ok(Self { channel, name }),
+            Err(Error::Connect { address, .. }) => Err(Error::Away { service: name, address }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a call.

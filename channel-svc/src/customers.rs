@@ -261,3 +261,43 @@ impl From<CallError> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use service_kit::clock::SystemClock;
+
+    use super::*;
+
+    /// A clock that a test moves, in seconds.
+    struct Moved(Instant, AtomicU64);
+
+    impl Clock for Moved {
+        fn now(&self) -> Instant {
+            self.0 + Duration::from_secs(self.1.load(Ordering::Relaxed))
+        }
+
+        fn wall_micros(&self) -> i64 {
+            0
+        }
+    }
+
+    #[test]
+    fn f2_settings_are_in_force_once_the_cache_has_expired_and_not_before() {
+        let clock = Arc::new(Moved(SystemClock.now(), AtomicU64::new(0)));
+        let current =
+            Current::new(Settings::default(), Duration::from_secs(10), Arc::clone(&clock) as Arc<dyn Clock>);
+        current.change(|settings| settings.profile_version = 1);
+        clock.1.store(9, Ordering::Relaxed);
+        assert_eq!((current.get().profile_version, current.arrived().profile_version), (0, 1));
+        clock.1.store(10, Ordering::Relaxed);
+        assert_eq!(current.get().profile_version, 1);
+        // Two that arrive within the cache's time: each keeps what the other has brought.
+        current.change(|settings| settings.profile_version = 2);
+        current.change(|settings| settings.features_version = 7);
+        clock.1.store(20, Ordering::Relaxed);
+        let settings = current.get();
+        assert_eq!((settings.profile_version, settings.features_version), (2, 7));
+    }
+}

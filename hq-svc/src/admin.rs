@@ -20,7 +20,7 @@ use crate::{
     hq::Headquarters,
     numbers::{NumberSequence, SequenceKind},
     store::{ArrivalCounts, ChannelRow, Head, SequenceState, Session, SetAside, Store},
-    sync_job::Supervised,
+    supervision::Supervised,
 };
 
 /// Longest wait for a run.

@@ -20,7 +20,7 @@ use crate::{
         ArrivalCounts, GlobalConfiguration, OperationRow, Record, SequenceState, StatusFilter, Store,
         SyncStatus,
     },
-    sync_job::Supervised,
+    supervision::Supervised,
 };
 
 /// Most findings.

@@ -15,7 +15,7 @@ use crate::{
     creates::{Committer, Creates, creates},
     error::{Error, Result},
     store::{self, GlobalConfiguration, Store},
-    sync_job::Supervision,
+    supervision::Supervision,
 };
 
 /// What the use cases share. Clones are the same headquarters.

@@ -13,7 +13,7 @@
 //! | [`duplicates`] | notices customers that may be the same |
 //! | [`diagnosis`] | answers in words |
 //! | [`numbers`] | number sequences |
-//! | [`conversion`], [`sync_job`] | makes uploaded customers real |
+//! | [`conversion`], [`sync_job`], [`supervision`] | makes uploaded customers real, and notices when that stands still |
 //! | [`board`], [`contacts`] | schedules and channels, as streams and jobs see them |
 //! | [`store`] | transactions, on SQLite and PostgreSQL |
 //! | [`status`] | from refusals to gRPC statuses |
@@ -42,6 +42,7 @@ mod server;
 mod status;
 mod statuses;
 mod store;
+mod supervision;
 mod sync_job;
 
 pub use config::Config;

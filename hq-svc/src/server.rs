@@ -19,7 +19,7 @@ use crate::{
     duplicates, grpc,
     hq::Headquarters,
     store::{PostgresStore, SqliteStore, Store, StoreError},
-    sync_job,
+    supervision,
 };
 
 /// How long tasks may go on after the last call has ended: a batch that is being committed.
@@ -104,7 +104,7 @@ async fn run<S: Store>(
     let stop = shutdown.child_token();
     let (hq, committer) = Headquarters::open(store, Arc::clone(&clock), ids, stop.clone()).await?;
     let committer = tokio::spawn(committer.run());
-    let job = tokio::spawn(sync_job::supervise(hq.clone(), watchdog, stop.clone()));
+    let job = tokio::spawn(supervision::supervise(hq.clone(), watchdog, stop.clone()));
     let finder = tokio::spawn(duplicates::run(hq.clone(), stop.clone()));
     let server =
         Server { routes: grpc::routes(&hq), names: grpc::NAMES, descriptors: pb::DESCRIPTORS, clock };

@@ -135,6 +135,20 @@ async fn f3_a_chain_is_run_from_a_shell() {
     chain.services.stop().await;
 }
 
+#[tokio::test]
+async fn z1_a_command_that_nobody_answers_says_what_to_do() {
+    let nobody = "http://127.0.0.1:1";
+    let cli = Cli::try_parse_from(["tillsync", "doctor", "--hq", nobody]).unwrap();
+    let Some(Command::Doctor(args)) = cli.command else { panic!("the doctor was asked for") };
+    let error = shell::doctor::answer(args).await.unwrap_err();
+    assert!(
+        error.to_string().contains("headquarters does not answer at http://127.0.0.1:1; `tillsync up`"),
+        "{error}"
+    );
+    let error = Cli::try_parse_from(["tillsync", "hq"]).unwrap_err();
+    assert!(error.to_string().contains("synchronize"), "a group of commands lists them");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn z1_a_chain_on_a_port_that_is_taken_touches_nothing() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -216,6 +216,11 @@ async fn f1_f2_profiles_and_flags_are_switched(database: Database) {
     let set = hq.admin.clone().update_profile(request).await.unwrap().into_inner();
     assert_eq!(set.version, 2);
     assert_eq!(get().await, (2, profile(250)));
+    // Made from a version that is no longer the present one, it would undo somebody else's change.
+    let stale =
+        hq::UpdateProfileRequest { channel_id: channel_id(), profile: Some(profile(300)), from_version: 1 };
+    refused_call(hq.admin.clone().update_profile(stale).await, Code::Aborted, "ETAG_MISMATCH");
+    assert_eq!(get().await, (2, profile(250)));
     let request =
         hq::GetConfigurationRequest { channel_id: channel_id(), job: Job::ChannelConfiguration1070.into() };
     let carried = hq.exchange.clone().get_configuration(request).await.unwrap().into_inner();
