@@ -7,6 +7,7 @@ mod headquarters;
 mod p_job;
 mod reporter;
 mod runner;
+mod runs;
 mod schedules;
 mod watchdog;
 
@@ -20,7 +21,7 @@ use service_kit::{
     clock::{Clock, Ids},
     watchdog::Watchdog,
 };
-use tillsync_proto::{Job, JobRun, Micros, Schedule, SessionState};
+use tillsync_proto::{Job, Micros, Schedule, SessionState};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -32,14 +33,14 @@ use crate::{
     watchers::Watchers,
 };
 
+use runs::Runs;
+
 pub(crate) use headquarters::Headquarters;
 
 /// The jobs that a channel carries out.
 pub(crate) const JOBS: [Job; 4] =
     [Job::Upload, Job::Customers1010, Job::ChannelConfiguration1070, Job::GlobalConfiguration1110];
 
-/// Ended runs that wait to be reported; beyond it the oldest are forgotten.
-const MAX_ENDED: usize = 100;
 /// Measurements of the time to an account number that are kept.
 const MAX_TIMES: usize = 1_024;
 
@@ -102,6 +103,8 @@ pub(crate) struct Order {
     pub run_request: Option<u64>,
     /// Requests up to here have been canceled.
     pub canceled_through: u64,
+    /// A scheduled run that began then, or before, is canceled.
+    pub canceled_start: Option<Micros>,
 }
 
 /// Everything that the jobs need and share.
@@ -123,7 +126,7 @@ pub(crate) struct Exchange<S> {
     watchdog: Duration,
     /// One for each of [`JOBS`].
     orders: watch::Sender<[Order; JOBS.len()]>,
-    ended: Mutex<VecDeque<JobRun>>,
+    runs: Runs,
     times: Mutex<VecDeque<Duration>>,
     report: Notify,
 }
@@ -153,6 +156,7 @@ impl<S: Store> Exchange<S> {
                 schedule: schedule.copied().unwrap_or(Schedule::default_for(job)),
                 run_request: None,
                 canceled_through: 0,
+                canceled_start: None,
             }
         });
         let Parts { store, hq, tail, watchers, current, clock, ids, metrics, breaker, terminal, watchdog } =
@@ -171,7 +175,7 @@ impl<S: Store> Exchange<S> {
             supervision: watchdog::Supervision::default(),
             watchdog,
             orders: watch::channel(orders).0,
-            ended: Mutex::default(),
+            runs: Runs::default(),
             times: Mutex::default(),
             report: Notify::new(),
         }
@@ -223,12 +227,9 @@ impl<S: Store> Exchange<S> {
 
     /// Remembers that customers created at these times have their account number now.
     fn named(&self, created: &[Micros]) {
-        let now = self.clock.wall_micros();
+        let now = self.now();
         let mut times = self.lock_times();
-        for created in created {
-            let micros = u64::try_from(now.saturating_sub(created.0)).unwrap_or_default();
-            times.push_back(Duration::from_micros(micros));
-        }
+        times.extend(created.iter().map(|created| now.since(*created)));
         let excess = times.len().saturating_sub(MAX_TIMES);
         times.drain(..excess);
     }
@@ -241,10 +242,6 @@ impl<S: Store> Exchange<S> {
     fn order(&self, job: Job) -> Option<Order> {
         let place = JOBS.iter().position(|known| *known == job)?;
         Some(self.orders.borrow()[place])
-    }
-
-    fn lock_ended(&self) -> MutexGuard<'_, VecDeque<JobRun>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The present instant, for showing.

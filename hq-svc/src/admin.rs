@@ -138,7 +138,7 @@ impl<S: Store> Headquarters<S> {
         match transaction("cancel a session", &self.ids, cancel).await? {
             Some(session) => {
                 let channel = session.channel.as_ref().map_or(HEADQUARTERS, ChannelId::as_str);
-                self.board.cancel(session.run.job, channel, session.run.run_request);
+                self.board.cancel(channel, &session.run);
                 Ok(session)
             }
             None => {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tillsync_proto::{ChannelId, Job, Schedule};
+use tillsync_proto::{ChannelId, Job, JobRun, Micros, Schedule};
 use tokio::sync::watch;
 
 use crate::{
@@ -23,6 +23,8 @@ pub(crate) const HEADQUARTERS: &str = "";
 pub(crate) struct JobOrder {
     pub schedule: Schedule,
     pub run: RunRequest,
+    /// A scheduled run that began then, or before, is canceled.
+    pub canceled_start: Option<Micros>,
 }
 
 impl JobOrder {
@@ -36,6 +38,9 @@ struct Orders {
     schedules: BTreeMap<Job, Schedule>,
     /// At most one for each job and channel.
     requests: RunRequests,
+    /// When the scheduled run began that was canceled last. Not kept in the tables: a run does not outlive the report
+    /// that would speak of it by much.
+    canceled_starts: HashMap<(Job, String), Micros>,
 }
 
 /// The board. Clones show the same.
@@ -52,7 +57,11 @@ impl Board {
     pub fn new(schedules: Vec<Schedule>, requests: RunRequests) -> Self {
         let schedules = schedules.into_iter().map(|schedule| (schedule.job, schedule)).collect();
         Self {
-            orders: Arc::new(watch::Sender::new(Orders { schedules, requests })),
+            orders: Arc::new(watch::Sender::new(Orders {
+                schedules,
+                requests,
+                canceled_starts: HashMap::new(),
+            })),
             sessions: Arc::new(watch::Sender::new(0)),
             listening: Arc::default(),
         }
@@ -62,8 +71,9 @@ impl Board {
     pub fn order(&self, job: Job, channel: &str) -> JobOrder {
         let orders = self.orders.borrow();
         let schedule = orders.schedules.get(&job).copied().unwrap_or(Schedule::default_for(job));
-        let run = orders.requests.get(&(job, channel.to_owned())).copied().unwrap_or_default();
-        JobOrder { schedule, run }
+        let place = (job, channel.to_owned());
+        let run = orders.requests.get(&place).copied().unwrap_or_default();
+        JobOrder { schedule, run, canceled_start: orders.canceled_starts.get(&place).copied() }
     }
 
     /// The orders for the jobs that a channel runs.
@@ -98,11 +108,17 @@ impl Board {
         });
     }
 
-    /// Cancels requests up to one.
-    pub fn cancel(&self, job: Job, channel: &str, through: u64) {
+    /// Cancels a run: one that was asked for and the requests before it, or a scheduled one.
+    pub fn cancel(&self, channel: &str, run: &JobRun) {
         self.orders.send_modify(|orders| {
-            let known = orders.requests.entry((job, channel.to_owned())).or_default();
-            known.canceled = known.canceled.max(through);
+            let place = (run.job, channel.to_owned());
+            if run.run_request == 0 {
+                let known = orders.canceled_starts.entry(place).or_insert(run.started_at);
+                *known = run.started_at.max(*known);
+            } else {
+                let known = orders.requests.entry(place).or_default();
+                known.canceled = known.canceled.max(run.run_request);
+            }
         });
         self.sessions_changed();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message as _;
 use service_kit::retry::transaction;
 use tillsync_proto::{
-    Change, ChannelId, CustomerId, FunctionalityProfile, Micros, Violations, convert,
+    Change, ChannelId, CustomerId, FunctionalityProfile, Job, Micros, Violations, convert,
     pb::{common, hq},
 };
 use tokio::sync::mpsc;
@@ -132,23 +132,25 @@ impl<S: Store> Headquarters<S> {
         Ok(receiver)
     }
 
-    /// Keeps what a channel says of itself and the runs that moved rows, failed, or were asked for.
+    /// Keeps what a channel says of itself, and its runs that moved rows, failed, or were asked for: those that have
+    /// ended, and those under way.
     pub async fn report(
         &self,
         channel: &ChannelId,
         status: common::ChannelStatus,
-        runs: Vec<common::JobRun>,
+        ended: Vec<common::JobRun>,
+        running: Vec<common::JobRun>,
     ) -> Result<()> {
         if status.encoded_len() > MAX_STATUS_BYTES {
             let message = format!("is larger than {MAX_STATUS_BYTES} bytes");
             return Err(Violations::one("status", message).into());
         }
-        if runs.len() > MAX_RUNS {
-            return Err(Violations::one("ended_runs", format!("has more than {MAX_RUNS} entries")).into());
+        let mut runs = sessions(channel, "running", running, Job::ALL.len())?;
+        if let Some(i) = runs.iter().position(|session| session.run.state.has_ended()) {
+            return Err(Violations::one(format_args!("running[{i}].state"), "says that it has ended").into());
         }
-        let runs = runs.into_iter().enumerate().map(|(i, run)| session(channel, i, run));
-        let runs: Vec<Session> = runs.collect::<std::result::Result<_, Violations>>()?;
-        let runs: Vec<Session> = runs.into_iter().filter(|session| session.run.is_session()).collect();
+        runs.append(&mut sessions(channel, "ended_runs", ended, MAX_RUNS)?);
+        runs.retain(|session| session.run.is_session());
         self.contacts.called(channel).await?;
         let (status, now) = (status.encode_to_vec(), Micros(self.clock.wall_micros()));
         let report = || self.store.report(channel, status.clone(), &runs, now);
@@ -240,10 +242,22 @@ fn outcome((counter, arrived): (u64, Arrived)) -> hq::OperationOutcome {
     }
 }
 
-fn session(channel: &ChannelId, i: usize, run: common::JobRun) -> std::result::Result<Session, Violations> {
-    let mut run = convert::job_run(run, &format!("ended_runs[{i}]"))?;
-    if let Some((end, _)) = run.error.char_indices().nth(MAX_RUN_ERROR_CHARS) {
-        run.error.truncate(end);
+/// At most `max` runs of a channel, as they stand in `field`.
+fn sessions(
+    channel: &ChannelId,
+    field: &str,
+    runs: Vec<common::JobRun>,
+    max: usize,
+) -> std::result::Result<Vec<Session>, Violations> {
+    if runs.len() > max {
+        return Err(Violations::one(field, format!("has more than {max} entries")));
     }
-    Ok(Session { seq: 0, channel: Some(channel.clone()), run })
+    let session = |(i, run)| {
+        let mut run = convert::job_run(run, &format!("{field}[{i}]"))?;
+        if let Some((end, _)) = run.error.char_indices().nth(MAX_RUN_ERROR_CHARS) {
+            run.error.truncate(end);
+        }
+        Ok(Session { seq: 0, channel: Some(channel.clone()), run })
+    };
+    runs.into_iter().enumerate().map(session).collect()
 }

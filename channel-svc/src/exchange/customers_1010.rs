@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use prost::Message as _;
-use tillsync_proto::pb::{common::FeedCursor, hq::ListCustomerChangesResponse};
+use tillsync_proto::{
+    Job, SessionState,
+    pb::{common::FeedCursor, hq::ListCustomerChangesResponse},
+};
 
 use super::{Exchange, JobError, Moved};
 use crate::{
@@ -35,6 +38,7 @@ impl<S: Store> Exchange<S> {
                 return Err(JobError::Answer("changes without an epoch"));
             }
             let goal = *goal.get_or_insert(page.head_version);
+            self.runs.came(Job::Customers1010, SessionState::Downloaded, moved);
             let bytes = page.encoded_len();
             let (applied, skipped) = self.apply_page(page, &next).await?;
             moved.add(applied, if applied > 0 { bytes } else { 0 });

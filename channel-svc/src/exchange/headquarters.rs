@@ -115,8 +115,13 @@ impl Headquarters {
     /// # Errors
     ///
     /// [`JobError::Unreached`] or [`JobError::Refused`].
-    pub async fn report(&self, status: ChannelStatus, ended_runs: Vec<JobRun>) -> Result<(), JobError> {
-        let message = ReportStatusRequest { status: Some(status), ended_runs };
+    pub async fn report(
+        &self,
+        status: ChannelStatus,
+        ended_runs: Vec<JobRun>,
+        running: Vec<JobRun>,
+    ) -> Result<(), JobError> {
+        let message = ReportStatusRequest { status: Some(status), ended_runs, running };
         self.call(message, async |mut hq, m| hq.report_status(m).await).await.map(|_| ())
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tillsync_proto::{
-    CustomerId,
+    CustomerId, Job, SessionState,
     pb::{
         common,
         hq::{OperationResult, UploadOperationsResponse},
@@ -39,7 +39,9 @@ impl<S: Store> Exchange<S> {
                 return Ok(moved);
             }
             let bytes = page.iter().map(prost::Message::encoded_len).sum();
+            self.runs.came(Job::Upload, SessionState::Available, moved);
             moved.add(self.bring(page).await?, bytes);
+            self.runs.came(Job::Upload, SessionState::Uploaded, moved);
         }
     }
 

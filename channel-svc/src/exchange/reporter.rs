@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tillsync_proto::pb::common;
+use tillsync_proto::JobRun;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -36,11 +36,10 @@ impl<S: Store> Exchange<S> {
     /// Reports once.
     async fn report(&self) -> Result<(), JobError> {
         let status = self.status().await?;
-        let runs: Vec<_> = self.lock_ended().iter().cloned().collect();
-        let wire: Vec<common::JobRun> = runs.iter().map(Into::into).collect();
-        self.hq.report(status, wire).await?;
-        // Runs that ended meanwhile stay for the next report.
-        self.lock_ended().retain(|run| !runs.contains(run));
+        let (ended, running) = self.runs.get(self.now());
+        let wire = |runs: &[JobRun]| runs.iter().map(Into::into).collect();
+        self.hq.report(status, wire(&ended), wire(&running)).await?;
+        self.runs.reported(&ended);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use service_kit::config::Chain;
-use tillsync_proto::{Job, JobRun, SessionState};
+use tillsync_proto::{Job, JobRun, Micros, SessionState};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Exchange, JOBS, MAX_ENDED, Moved, Order};
+use super::{Exchange, JOBS, Order};
 use crate::store::Store;
 
 /// Runs a job again and again until the token is cancelled.
@@ -52,7 +52,9 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
                 }
             }
         };
-        let running = exchange.run_once(job, request, canceled(&mut orders, place, request));
+        let started_at = exchange.now();
+        let canceled = canceled(&mut orders, place, request, started_at);
+        let running = exchange.run_once(job, request, started_at, canceled);
         let Some(run) = stop.run_until_cancelled(running).await else { return };
         if request != 0 {
             carried_out = request;
@@ -66,9 +68,18 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
     }
 }
 
-/// Waits until a request is canceled. A scheduled run never is.
-async fn canceled(orders: &mut watch::Receiver<[Order; JOBS.len()]>, place: usize, request: u64) {
-    if request == 0 || orders.wait_for(|orders| orders[place].canceled_through >= request).await.is_err() {
+/// Waits until a run is canceled: by its request, or a scheduled one by its start.
+async fn canceled(
+    orders: &mut watch::Receiver<[Order; JOBS.len()]>,
+    place: usize,
+    request: u64,
+    started_at: Micros,
+) {
+    let canceled = |order: &Order| match request {
+        0 => order.canceled_start >= Some(started_at),
+        _ => order.canceled_through >= request,
+    };
+    if orders.wait_for(|orders| canceled(&orders[place])).await.is_err() {
         std::future::pending().await
     }
 }
@@ -100,30 +111,27 @@ impl<S: Store> Exchange<S> {
         &self,
         job: Job,
         request: u64,
+        started_at: Micros,
         canceled: impl Future<Output = ()>,
     ) -> JobRun {
-        let (started_at, begun) = (self.now(), self.clock.now());
+        let (running, begun) = (self.runs.begin(job, request, started_at), self.clock.now());
         let result = tokio::select! {
             result = self.try_once(job) => Some(result),
             () = canceled => None,
         };
         let elapsed = self.clock.now().saturating_duration_since(begun);
-        let (Moved { rows, bytes }, state, error) = match result {
+        let (moved, state, error) = match result {
             Some(Ok(moved)) => (moved, SessionState::Applied, String::new()),
-            Some(Err(error)) => (Moved::default(), error.state(job), error.to_string()),
-            None => (Moved::default(), SessionState::Canceled, String::new()),
+            // What was moved before it stays moved.
+            Some(Err(error)) => (running.moved(), error.state(job), error.to_string()),
+            None => (running.moved(), SessionState::Canceled, String::new()),
         };
+        let (rows, bytes) = (moved.rows, moved.bytes);
         let run = JobRun { job, run_request: request, started_at, elapsed, state, rows, bytes, error };
         if let Err(error) = self.store.save_run(&run).await {
             error!(error = %Chain(&error), "the run of a job cannot be kept");
         }
-        if run.is_session() {
-            let mut ended = self.lock_ended();
-            if ended.len() == MAX_ENDED {
-                ended.pop_front();
-            }
-            ended.push_back(run.clone());
-            drop(ended);
+        if running.end(&run) {
             self.report.notify_one();
         }
         run

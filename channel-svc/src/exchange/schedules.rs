@@ -52,8 +52,12 @@ impl<S: Store> Exchange<S> {
         };
         // The customer sync job runs at headquarters.
         let Some(place) = JOBS.iter().position(|job| *job == schedule.job) else { return Ok(()) };
-        let (run_request, canceled_through) = (Some(told.run_request), told.canceled_through);
-        let order = Order { schedule, run_request, canceled_through };
+        let order = Order {
+            schedule,
+            run_request: Some(told.run_request),
+            canceled_through: told.canceled_through,
+            canceled_start: told.canceled_start_time.as_ref().map(|time| convert::micros(Some(time))),
+        };
         if self.orders.borrow()[place].schedule != schedule {
             self.store.save_setting(Setting::Schedule(schedule)).await?;
         }

@@ -76,6 +76,7 @@ impl<S: Store> DataExchangeService for Service<S> {
                 schedule: Some(Schedule::default_for(job).into()),
                 run_request: 0,
                 canceled_through: 0,
+                canceled_start_time: None,
             })
         });
         let stop = self.customers.shutdown.clone();

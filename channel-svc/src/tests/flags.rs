@@ -463,6 +463,30 @@ async fn x9_a_canceled_request_is_not_carried_out_and_a_run_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn x9_a_run_under_way_is_reported_and_a_scheduled_one_is_canceled() {
+    let (place, hq) = (Place::sqlite(), FakeHq::start().await);
+    let shop = Shop::in_async_mode(&place, &hq).await;
+    for name in ["ann", "bob"] {
+        shop.create("", person(name)).await.unwrap();
+    }
+    // The second page of a scheduled run hangs.
+    hq.state().answers = 1;
+    hq.state().hang_after = Some(1);
+    hq.hold(Job::Upload, false);
+    let run = hq.under_way(Job::Upload, SessionState::Available).await;
+    assert_eq!((run.run_request, run.rows), (0, 1));
+    assert!(run.bytes > 100 && run.elapsed.is_some(), "{run:?}");
+    hq.hold(Job::Upload, true);
+    hq.cancel_scheduled(&run);
+    let ended = shop.ran(Job::Upload, |run| run.state() == SessionState::Canceled).await;
+    assert_eq!((ended.start_time, ended.rows), (run.start_time, 1), "what was moved stays moved");
+    // What was canceled is not lost, and a later run is none of it.
+    hq.state().hang_after = None;
+    assert_eq!(hq.run(Job::Upload).await.rows, 1);
+    assert!(hq.state().running.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn x10_what_stands_still_is_told_and_started_anew() {
     let (place, hq) = (Place::sqlite(), FakeHq::start().await);
     let config = Config::new("store-1".parse().unwrap(), place.database.clone(), hq.url(), hq.url());

@@ -12,7 +12,9 @@ use std::{
 use tillsync_proto::{
     Feature, convert,
     pb::{
-        common::{self, Customer, CustomerRecord, Job, JobRun, Operation, Schedule, operation::Change},
+        common::{
+            self, Customer, CustomerRecord, Job, JobRun, Operation, Schedule, SessionState, operation::Change,
+        },
         hq::{
             WatchJobsResponse, data_exchange_service_server::DataExchangeServiceServer,
             real_time_service_server::RealTimeServiceServer,
@@ -60,6 +62,8 @@ pub struct State {
     pub exchange_fault: Option<Status>,
     /// Uploads are never answered.
     pub hang: bool,
+    /// Uploads are not answered after this many operations have come.
+    pub hang_after: Option<usize>,
     pub fault: Option<Fault>,
     pub calls: Vec<Seen>,
     pub profile: common::FunctionalityProfile,
@@ -71,6 +75,8 @@ pub struct State {
     pub included: BTreeMap<String, u64>,
     pub status: Option<common::ChannelStatus>,
     pub runs: Vec<JobRun>,
+    /// The runs under way, by the newest report.
+    pub running: Vec<JobRun>,
     numbers: u64,
 }
 
@@ -87,7 +93,12 @@ pub struct FakeHq {
 fn order(job: Job, held: bool, run_request: u64) -> WatchJobsResponse {
     let interval = Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 });
     let schedule = Schedule { job: job.into(), interval, jitter: 0.1, held };
-    WatchJobsResponse { schedule: Some(schedule), run_request, canceled_through: 0 }
+    WatchJobsResponse {
+        schedule: Some(schedule),
+        run_request,
+        canceled_through: 0,
+        canceled_start_time: None,
+    }
 }
 
 const JOBS: [Job; 4] =
@@ -107,6 +118,7 @@ impl FakeHq {
             answers: usize::MAX,
             exchange_fault: None,
             hang: false,
+            hang_after: None,
             fault: None,
             calls: Vec::new(),
             profile: profile(false, true),
@@ -117,6 +129,7 @@ impl FakeHq {
             included: BTreeMap::new(),
             status: None,
             runs: Vec::new(),
+            running: Vec::new(),
             numbers: 0,
         };
         let orders = JOBS.map(|job| order(job, true, 0)).to_vec();
@@ -166,6 +179,20 @@ impl FakeHq {
     pub fn cancel(&self, job: Job) {
         let place = JOBS.iter().position(|known| *known == job).unwrap();
         self.orders.send_modify(|orders| orders[place].canceled_through = orders[place].run_request);
+    }
+
+    /// Cancels a scheduled run.
+    pub fn cancel_scheduled(&self, run: &JobRun) {
+        let place = JOBS.iter().position(|known| *known == run.job()).unwrap();
+        self.orders.send_modify(|orders| orders[place].canceled_start_time = run.start_time);
+    }
+
+    /// Waits until a run is reported as being under way in a state.
+    pub async fn under_way(&self, job: Job, state: SessionState) -> JobRun {
+        let there = |known: &State| {
+            known.running.iter().find(|run| run.job() == job && run.state() == state).cloned()
+        };
+        self.reported(there).await.unwrap_or_else(|| panic!("{job:?} was not reported as {state:?}"))
     }
 
     /// Waits for an upload that hangs.
@@ -271,6 +298,11 @@ pub fn profile(create_customer_async: bool, async_fallback: bool) -> common::Fun
 }
 
 impl State {
+    /// Whether the next upload is never answered.
+    fn hangs(&self) -> bool {
+        self.hang || self.hang_after.is_some_and(|most| self.uploads.len() >= most)
+    }
+
     /// Adds a customer under the next account number, unless it is there.
     pub fn insert(&mut self, id: &str, customer: Customer) -> CustomerRecord {
         if !self.customers.contains_key(id) {

@@ -99,6 +99,7 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
                 schedule: Some(order.schedule.into()),
                 run_request: order.run.request,
                 canceled_through: order.run.canceled,
+                canceled_start_time: order.canceled_start.map(Into::into),
             })
         });
         Ok(Response::new(Box::pin(answers)))
@@ -112,8 +113,9 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         let status = request.status.ok_or_else(|| Error::from(Violations::one("status", "is required")))?;
         let channel = convert::channel_id(&status.channel_id);
         let channel = channel.map_err(|violations| Error::from(violations.under("status")))?;
-        let work =
-            move |hq: Headquarters<S>| async move { hq.report(&channel, status, request.ended_runs).await };
+        let work = move |hq: Headquarters<S>| async move {
+            hq.report(&channel, status, request.ended_runs, request.running).await
+        };
         self.hq.unhurried(work).await?;
         Ok(Response::new(hq::ReportStatusResponse {}))
     }

@@ -119,14 +119,20 @@ pub(super) const RUN_REQUESTS: &str = "select job, channel_id, request, canceled
 pub(super) const CANCEL_REQUEST: &str =
     "update run_requests set canceled = $3 where job = $1 and channel_id = $2 and canceled < $3";
 
-/// A session; the same run reported again is left out.
+/// A session, or how far it has come. The same run reported again after its end is left out.
 pub(super) const INSERT_SESSION: &str = "insert into sessions (channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error, state, bytes_moved, kept_at) \
      select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 where $3 = 0 \
      or not exists (select 1 from sessions where channel_id = $1 and job = $2 and run_request = $3) \
-     on conflict do nothing";
-/// The end of what was asked for, and of earlier requests that the same run has carried out. What has ended, or was
+     on conflict (channel_id, job, run_request, started_at) do update set elapsed_micros = excluded.elapsed_micros, \
+     rows_moved = excluded.rows_moved, error = excluded.error, state = excluded.state, \
+     bytes_moved = excluded.bytes_moved, kept_at = excluded.kept_at where sessions.state in (1, 2, 3, 4, 5)";
+/// The scheduled runs of a channel that were under way, and that its newest report knows nothing of. States 9 and 10:
+/// the upload or the download has failed.
+pub(super) const CUT_OFF_SESSIONS: &str = "update sessions set state = case when job = $3 then 9 else 10 end, error = 'the run was cut off' \
+     where channel_id = $1 and run_request = 0 and kept_at < $2 and state in (1, 2, 3, 4, 5)";
+/// How far what was asked for has come, and earlier requests that the same run carries out. What has ended, or was
 /// canceled, stays as it is. States 1 to 5 are those that are open.
-pub(super) const END_SESSIONS: &str = "update sessions set elapsed_micros = $4, rows_moved = $5, error = $6, \
+pub(super) const MOVE_SESSIONS: &str = "update sessions set elapsed_micros = $4, rows_moved = $5, error = $6, \
      state = $7, bytes_moved = $8 \
      where channel_id = $1 and job = $2 and run_request between 1 and $3 and state in (1, 2, 3, 4, 5)";
 /// Removes the sessions beyond a number, and those that were kept before a time.

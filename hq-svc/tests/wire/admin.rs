@@ -104,7 +104,7 @@ async fn report(hq: &Hq, channel: &str, run_request: u64) {
         ..JobRun::default()
     };
     let status = Some(ChannelStatus { channel_id: channel.to_owned(), ..Default::default() });
-    let request = hq::ReportStatusRequest { status, ended_runs: vec![run] };
+    let request = hq::ReportStatusRequest { status, ended_runs: vec![run], running: Vec::new() };
     hq.exchange.clone().report_status(request).await.unwrap();
 }
 

@@ -198,7 +198,10 @@ async fn z1_a_bad_report_is_refused(database: Database) {
     let status = || ChannelStatus { channel_id: "s1".to_owned(), ..Default::default() };
     let run = || JobRun { job: Job::Upload.into(), rows: 1, ..Default::default() };
     let report = async |status: Option<ChannelStatus>, ended_runs: Vec<JobRun>| {
-        hq.exchange.clone().report_status(hq::ReportStatusRequest { status, ended_runs }).await
+        hq.exchange
+            .clone()
+            .report_status(hq::ReportStatusRequest { status, ended_runs, running: Vec::new() })
+            .await
     };
     let many_runs = ChannelStatus {
         job_runs: vec![JobRun { error: "x".repeat(1_000), ..Default::default() }; 20],

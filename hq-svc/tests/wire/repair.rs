@@ -19,6 +19,7 @@ on_both!(
     s1_operations_of_one_customer_are_repaired_in_order,
     x9_a_failed_session_runs_again_or_is_canceled,
     x9_a_run_that_is_waited_for_is_canceled,
+    x9_a_scheduled_run_under_way_is_seen_and_canceled,
     x6_sequences_are_changed_and_blocks_are_reserved,
     c1_attributes_are_defined_and_kept_to,
     c5_possible_duplicates_are_listed_and_dismissed,
@@ -203,7 +204,7 @@ async fn s1_operations_of_one_customer_are_repaired_in_order(database: Database)
 
 async fn report(hq: &Hq, run: JobRun) {
     let status = Some(ChannelStatus { channel_id: "s1".to_owned(), ..Default::default() });
-    let request = hq::ReportStatusRequest { status, ended_runs: vec![run] };
+    let request = hq::ReportStatusRequest { status, ended_runs: vec![run], running: Vec::new() };
     hq.exchange.clone().report_status(request).await.unwrap();
 }
 
@@ -277,6 +278,47 @@ async fn x9_a_run_that_is_waited_for_is_canceled(database: Database) {
     };
     let (run, ()) = tokio::join!(hq.run(Job::Upload, "s1"), cancel);
     refused(run, Code::Aborted, "CANCELED");
+    drop(orders);
+    hq.stop().await;
+}
+
+async fn x9_a_scheduled_run_under_way_is_seen_and_canceled(database: Database) {
+    let hq = Hq::start(&database).await;
+    let tell = async |running: Vec<JobRun>| {
+        let status = Some(ChannelStatus { channel_id: "s1".to_owned(), ..Default::default() });
+        let request = hq::ReportStatusRequest { status, ended_runs: Vec::new(), running };
+        hq.exchange.clone().report_status(request).await
+    };
+    let start_time = Some(prost_types::Timestamp { seconds: 5, nanos: 1_000 });
+    let run = |state: SessionState| JobRun {
+        job: Job::Customers1010.into(),
+        start_time,
+        rows: 7,
+        state: state.into(),
+        ..JobRun::default()
+    };
+    for bad in [SessionState::Unspecified, SessionState::Applied, SessionState::UploadFailed] {
+        let refusal = refused_call(tell(vec![run(bad)]).await, Code::InvalidArgument, "INVALID_FIELD");
+        assert_eq!(refusal, ["running[0].state"]);
+    }
+    let many = vec![run(SessionState::Started); 6];
+    assert_eq!(refused_call(tell(many).await, Code::InvalidArgument, "INVALID_FIELD"), ["running"]);
+    tell(vec![run(SessionState::Downloaded)]).await.unwrap();
+    let session = sessions(&hq).await.remove(0);
+    assert_eq!(session.run.as_ref().unwrap().state(), SessionState::Downloaded);
+    let session_id = session.session_id;
+    let canceled = hq.admin.clone().cancel_session(hq::CancelSessionRequest { session_id }).await.unwrap();
+    assert_eq!(canceled.into_inner().session.unwrap().run.unwrap().state(), SessionState::Canceled);
+    let request = hq::WatchJobsRequest { channel_id: "s1".to_owned() };
+    let mut orders = hq.exchange.clone().watch_jobs(request).await.unwrap().into_inner();
+    for _ in 0..4 {
+        let order = orders.message().await.unwrap().unwrap();
+        let canceled = (order.schedule.unwrap().job() == Job::Customers1010).then_some(start_time).flatten();
+        assert_eq!((order.canceled_start_time, order.canceled_through), (canceled, 0));
+    }
+    // The channel's last word on it changes nothing.
+    tell(vec![run(SessionState::Downloaded)]).await.unwrap();
+    assert_eq!(sessions(&hq).await[0].run.as_ref().unwrap().state(), SessionState::Canceled);
     drop(orders);
     hq.stop().await;
 }
@@ -461,7 +503,11 @@ async fn f3_the_status_shows_each_setting_on_its_way(database: Database) {
         (status(2, 1, vec![]), Job::Unspecified, true),
         (status(2, 2, vec![e1]), Job::Unspecified, false),
     ] {
-        let request = hq::ReportStatusRequest { status: Some(told.clone()), ended_runs: Vec::new() };
+        let request = hq::ReportStatusRequest {
+            status: Some(told.clone()),
+            ended_runs: Vec::new(),
+            running: Vec::new(),
+        };
         hq.exchange.clone().report_status(request).await.unwrap();
         let settings = hq.status().await.channels.remove(0).settings;
         assert_eq!(settings.len(), 6, "the profile and five flags");
@@ -512,7 +558,11 @@ async fn f3_the_doctor_answers_from_state(database: Database) {
         ..Default::default()
     };
     let report = async |status: &ChannelStatus| {
-        let request = hq::ReportStatusRequest { status: Some(status.clone()), ended_runs: Vec::new() };
+        let request = hq::ReportStatusRequest {
+            status: Some(status.clone()),
+            ended_runs: Vec::new(),
+            running: Vec::new(),
+        };
         hq.exchange.clone().report_status(request).await.unwrap();
     };
     report(&told).await;

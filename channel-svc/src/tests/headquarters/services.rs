@@ -149,7 +149,7 @@ impl DataExchangeService for FakeHq {
         &self,
         request: Request<UploadOperationsRequest>,
     ) -> Result<Response<UploadOperationsResponse>, Status> {
-        if self.state().hang {
+        if self.state().hangs() {
             self.hanging.notify_one();
             std::future::pending::<()>().await;
         }
@@ -250,6 +250,7 @@ impl DataExchangeService for FakeHq {
             let mut state = self.exchange()?;
             state.status = message.status;
             state.runs.extend(message.ended_runs);
+            state.running = message.running;
         }
         self.reported.send_modify(|count| *count += 1);
         Ok(Response::new(ReportStatusResponse {}))

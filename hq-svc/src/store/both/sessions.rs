@@ -15,17 +15,19 @@ pub(super) async fn report(
     let mut tx = begin(db).await?;
     sqlx::query(sql::REPORT).bind(channel.as_str()).bind(status).bind(now.0).execute(&mut *tx).await?;
     keep(&mut tx, runs, now).await?;
+    let cut_off = sqlx::query(sql::CUT_OFF_SESSIONS).bind(channel.as_str()).bind(now.0);
+    cut_off.bind(Job::Upload.name()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Keeps sessions: the ends of those that were asked for, and the others as new ones.
+/// Keeps sessions: how far those came that are known, and the others as new ones.
 async fn keep(tx: &mut Connection, sessions: &[Session], now: Micros) -> Result<()> {
     for session in sessions {
         let (channel, job, request, start, micros, moved, error, state, bytes) =
             rows::session_values(session);
         if request > 0 {
-            sqlx::query(sql::END_SESSIONS)
+            sqlx::query(sql::MOVE_SESSIONS)
                 .bind(channel)
                 .bind(job)
                 .bind(request)

@@ -12,6 +12,8 @@ on_both!(
     x9_sessions_are_bounded_and_newest_first,
     x9_a_run_reported_twice_is_kept_once,
     x9_old_sessions_go,
+    x9_a_run_under_way_is_a_session_that_comes_further,
+    x9_a_run_that_was_cut_off_has_failed,
     x9_what_was_asked_for_is_a_session_from_then_on,
     x9_a_session_is_canceled_while_it_is_open_or_has_failed,
 );
@@ -88,6 +90,58 @@ async fn x9_old_sessions_go(store: impl TestStore) {
     store.add_session(&Session { run, ..session("", 2) }, late).await.unwrap();
     let left = store.sessions(None, 10).await.unwrap();
     assert_eq!(left.iter().map(|session| session.run.run_request).collect::<Vec<_>>(), [2]);
+}
+
+fn running(job: Job, start: i64, state: SessionState, rows: u64) -> Session {
+    let run = JobRun { started_at: Micros(start), state, rows, ..JobRun::new(job) };
+    Session { seq: 0, channel: Some(channel("s1")), run }
+}
+
+async fn x9_a_run_under_way_is_a_session_that_comes_further(store: impl TestStore) {
+    store.register_channel(&channel("s1")).await.unwrap();
+    store.request_runs(Job::Upload, &["s1".to_owned()], Micros(1)).await.unwrap();
+    let mut seqs = Vec::new();
+    for (now, rows, state) in
+        [(2, 5, SessionState::Downloaded), (3, 9, SessionState::Downloaded), (4, 12, SessionState::Applied)]
+    {
+        let scheduled = running(Job::Customers1010, 7, state, rows);
+        let mut asked = running(Job::Upload, 8, SessionState::Available, rows);
+        asked.run.run_request = 1;
+        store.report(&channel("s1"), Vec::new(), &[asked, scheduled.clone()], Micros(now)).await.unwrap();
+        let all = store.sessions(None, 10).await.unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(placeless(&all[0]), scheduled);
+        assert_eq!((all[1].run.state, all[1].run.rows), (SessionState::Available, rows));
+        assert_eq!(store.session_of(Job::Upload, "s1", 1).await.unwrap(), None, "it has not ended");
+        seqs.push(all[0].seq);
+    }
+    assert!(seqs.iter().all(|seq| *seq == seqs[0]), "one session all the time: {seqs:?}");
+    // A report that was held up on its way does not open it again.
+    let late = running(Job::Customers1010, 7, SessionState::Downloaded, 9);
+    store.report(&channel("s1"), Vec::new(), &[late], Micros(5)).await.unwrap();
+    let ended = store.session(seqs[0]).await.unwrap().unwrap();
+    assert_eq!((ended.run.state, ended.run.rows), (SessionState::Applied, 12));
+}
+
+async fn x9_a_run_that_was_cut_off_has_failed(store: impl TestStore) {
+    for name in ["s1", "s2"] {
+        store.register_channel(&channel(name)).await.unwrap();
+    }
+    store.request_runs(Job::Upload, &["s1".to_owned()], Micros(1)).await.unwrap();
+    let other =
+        Session { channel: Some(channel("s2")), ..running(Job::Upload, 7, SessionState::Uploaded, 1) };
+    store.report(&channel("s2"), Vec::new(), &[other], Micros(2)).await.unwrap();
+    let both = [
+        running(Job::Upload, 7, SessionState::Uploaded, 1),
+        running(Job::Customers1010, 7, SessionState::Downloaded, 1),
+    ];
+    store.report(&channel("s1"), Vec::new(), &both, Micros(2)).await.unwrap();
+    store.report(&channel("s1"), Vec::new(), &[], Micros(3)).await.unwrap();
+    let all = store.sessions(None, 10).await.unwrap();
+    let states: Vec<_> = all.iter().map(|session| session.run.state).collect();
+    let (upload, download) = (SessionState::UploadFailed, SessionState::DownloadFailed);
+    assert_eq!(states, [download, upload, SessionState::Uploaded, SessionState::Started]);
+    assert_eq!((all[0].run.error.as_str(), all[0].run.rows), ("the run was cut off", 1));
 }
 
 async fn x9_what_was_asked_for_is_a_session_from_then_on(store: impl TestStore) {
