@@ -96,7 +96,7 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// What headquarters is like: a profile of the emulator, as a TOML file, or the name of a preset (default,
-    /// idle, mm1, outage, throttled) [default: 4 workers, 40 ms each].
+    /// idle, busy, month-end, mm1, outage, platform, slow-link, throttled) [default: 4 workers, 40 ms each].
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// How long a channel waits for headquarters, in seconds, 0.01 to 600.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use rand::{SeedableRng as _, rngs::StdRng};
-use rts_emulator::{Profile, profile::PRESETS};
+use rts_emulator::Profile;
 
 use crate::{
     arrivals::{Arrival, MAX_ARRIVALS, constant, poisson},
@@ -164,11 +164,7 @@ impl Session {
 
 /// A preset by its name, or a file.
 pub(crate) fn read_profile(path: &Path) -> Result<Profile, Error> {
-    if let Some((_, text)) = PRESETS.iter().find(|(name, _)| path.as_os_str() == *name) {
-        return Profile::parse(text).map_err(|error| Error::Usage(error.to_string()));
-    }
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Profile::parse(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    Profile::load(path).map_err(|error| Error::Usage(format!("profile {}: {error}", path.display())))
 }
 
 fn read_trace(path: &Path, args: &CompareArgs) -> Result<Trace, Error> {
@@ -220,7 +216,7 @@ mod tests {
     fn z1_what_makes_no_sense_is_told() {
         assert!(wrong(&["--day", "busiest"]).contains("trace:FILE"));
         assert!(wrong(&["--rates", "1000000", "--seconds", "3600"]).contains("more than 5000000"));
-        assert!(wrong(&["--profile", "/nowhere/profile.toml"]).contains("cannot read"));
+        assert!(wrong(&["--profile", "/nowhere/profile.toml"]).contains("No such file"));
         assert!(wrong(&["--arrivals", "trace:/nowhere.csv"]).contains("cannot read"));
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {

@@ -125,7 +125,7 @@ impl fmt::Display for Row {
 /// [`CheckError`].
 pub async fn check(clock: Arc<dyn Clock>, load: f64, time: Duration, seed: u64) -> Result<Row, CheckError> {
     let profile = Profile::preset("mm1")?;
-    let mean_service_s = profile.service_of(Method::Get).mean_ms / 1e3;
+    let mean_service_s = profile.service_of(Method::Get).mean() / 1e3;
     let per_s = load * profile.capacity_per_s();
     let dues = poisson(per_s, time, seed);
     let Run { calls, served, figures } = run(clock, profile, &dues, seed).await?;

@@ -10,10 +10,11 @@
 //! | `alone` | a headquarters in memory |
 //! | [`server`] | all of it on a listener |
 //! | [`cli`] | the command line |
-//! | [`check_queue`] | the live server against queueing theory |
+//! | [`check_model`], [`check_queue`] | the model and the live server against queueing theory |
 //! | `status`, [`telemetry`] | every status and every metric |
 
 mod alone;
+pub mod check_model;
 pub mod check_queue;
 pub mod cli;
 mod control;

@@ -3,28 +3,47 @@
 //! a parameter, and departures follow from arrival instants and drawn service times alone. Whoever advances it
 //! late learns late, and never changes who waits for whom.
 //!
-//! A call's way: link out, admission (outage, rate limits, then a free worker or a place in the queue), the
-//! queue, a worker (the serial section comes last), link back. At one instant, what frees a worker comes first,
-//! then waits that end, then arrivals; and calls of the same kind in the order of their keys, so that the order
-//! in which simultaneous calls are handed in does not matter (rule R3).
+//! A call's way: link out, admission (outage, rate limits, throttle, then a free worker or a place in the
+//! queue), the queue, a worker (the serial section comes last), link back. At one instant, outages and batches
+//! that begin or end come first, then what frees a worker, then waits that end, then arrivals; and calls of the
+//! same kind in the order of their keys, so that the order in which simultaneous calls are handed in does not
+//! matter (rule R3).
+//!
+//! | module | what it has |
+//! |---|---|
+//! | `rules` | a checked profile in integers |
+//! | `engine` | the calls' way, event by event |
+//! | `calls`, `agenda`, `waiting`, `pace` | the calls; what happens when; the queue; work done, at the pace of the moment |
+//! | `timeline` | outages, batches, the slow start |
+//! | `limits`, `throttle` | who is let in |
+//! | `draw`, `sampler` | chance |
+//! | `figures` | what is counted |
+//! | [`theory`] | formulas to check it against |
 //!
 //! Bounds (rule Z3): the queue by the profile, calls in service by the workers, calls on the link by whoever
-//! hands them in.
+//! hands them in; the rest where it stands.
 
+mod agenda;
+mod calls;
 mod draw;
 mod engine;
 mod figures;
-mod in_flight;
 mod limits;
-mod outage;
+mod pace;
 mod rules;
 mod sampler;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_parts;
+#[cfg(test)]
 mod tests_queueing;
 pub mod theory;
+mod throttle;
+mod timeline;
+mod waiting;
 
+pub use calls::CallId;
 pub use engine::Model;
 pub use figures::Figures;
 pub use rules::{MAX_MS, Rules};
@@ -37,17 +56,13 @@ pub type Nanos = u64;
 /// A call as the model sees it. The three together are the stable name that chance is keyed by (rule R3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call<'a> {
-    /// The channel that calls; has its own rate limit.
+    /// The channel that calls; has its own limits.
     pub channel: &'a str,
     /// The method.
     pub method: Method,
     /// What it is about: a customer's GUID, an account number, a search text. Only hashed.
-    pub subject: &'a str,
+    pub subject: &'a [u8],
 }
-
-/// A call in the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(u64);
 
 /// Something that has happened to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +119,23 @@ pub enum Reason {
     LongestWait,
     /// It came too fast.
     RateLimit,
+    /// Its channel has used too much, or headquarters is too busy for its class.
+    Throttle(Throttled),
     /// Headquarters is out.
     Outage,
+}
+
+/// What a call was throttled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Throttled {
+    /// Its channel's calls in the window.
+    Requests,
+    /// The time that workers have spent on its channel's calls in the window.
+    Execution,
+    /// Its channel's calls that are under way.
+    Concurrent,
+    /// The workers that are busy, at its class of priority.
+    Priority,
 }
 
 /// What becomes of the answer of a call that has been served.
@@ -128,7 +158,10 @@ pub struct Served {
     pub started: Nanos,
     /// Done; the worker is free.
     pub finished: Nanos,
-    /// The drawn service time. Less than the worker was held if the call waited for the serial section.
+    /// Its class of priority.
+    pub class: u8,
+    /// The drawn service time: how long the worker would be held if the call were alone. More if it waits for the
+    /// serial section, or others slow it down; less if it needs no number of its own.
     pub service: Nanos,
 }
 

@@ -1,31 +1,50 @@
 //! The profile: what the emulated headquarters is like, as TOML (rule R2). Units stand last in names. Every
 //! figure is checked, with its bound, where [`crate::model::Rules`] turns it into integer nanoseconds.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Rules;
 
 mod error;
+mod histogram;
+mod names;
+mod parts;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bad;
 
 pub use error::{ProfileError, Wrong};
+pub use names::{GrpcCode, Method};
+pub use parts::{
+    AboveBusy, Batch, Distribution, Link, Outage, Priority, RateLimit, RateLimits, Scalability,
+    SerialSection, ServiceTime, SlowStart, Throttle,
+};
 
-/// Longest profile, in bytes.
+/// Longest profile, and longest histogram file, in bytes.
 pub const MAX_PROFILE_BYTES: usize = 64 * 1024;
 
-/// The profiles that ship with the emulator: name and text.
-pub const PRESETS: [(&str, &str); 5] = [
-    ("default", include_str!("../profiles/default.toml")),
-    ("idle", include_str!("../profiles/idle.toml")),
-    ("mm1", include_str!("../profiles/mm1.toml")),
-    ("outage", include_str!("../profiles/outage.toml")),
-    ("throttled", include_str!("../profiles/throttled.toml")),
-];
+macro_rules! presets {
+    ($($name:literal),*) => {
+        /// The profiles that ship with the emulator: name and text.
+        pub const PRESETS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../profiles/", $name, ".toml")))),*];
 
-/// What the emulated headquarters is like.
+        /// Their names, as help and errors list them.
+        pub const PRESET_NAMES: &str = presets!(@list $($name),*);
+    };
+    (@list $first:literal $(, $rest:literal)*) => { concat!($first $(, ", ", $rest)*) };
+}
+
+presets!("default", "idle", "busy", "month-end", "mm1", "outage", "platform", "slow-link", "throttled");
+
+/// What the emulated headquarters is like. Each part is independent of the others, and off when it is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -40,6 +59,12 @@ pub struct Profile {
     /// The same for methods that differ.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub service_by_method: BTreeMap<Method, ServiceTime>,
+    /// Who is served first; absent: first come, first served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// How calls that are served at the same time slow each other down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scalability: Option<Scalability>,
     /// The part of a create that only one call at a time can be in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial_section: Option<SerialSection>,
@@ -52,185 +77,18 @@ pub struct Profile {
     /// Refusal of calls that come too fast.
     #[serde(default)]
     pub rate_limits: RateLimits,
+    /// Refusal of calls that together were too much for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+    /// What happens after an outage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStart>,
+    /// Batch work that takes workers; at most 1,000 entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<Batch>,
     /// When headquarters is out; at most 1,000 entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outages: Vec<Outage>,
-}
-
-/// How long a call holds its worker.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceTime {
-    /// Shape of the service time.
-    pub distribution: Distribution,
-    /// Its mean, in milliseconds. 0 is a pass-through: the call takes what the real headquarters takes.
-    pub mean_ms: f64,
-    /// Coefficient of variation (standard deviation divided by mean), 0.01 to 100. Lognormal and gamma only,
-    /// and required by them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cv: Option<f64>,
-    /// Half the width of the interval around the mean, in milliseconds, at most the mean. Uniform only, and
-    /// required by it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub half_width_ms: Option<f64>,
-}
-
-/// Shapes of service time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Distribution {
-    /// Always the mean.
-    Constant,
-    /// Anything within the half width of the mean, alike.
-    Uniform,
-    /// Memoryless.
-    Exponential,
-    /// Long right tail.
-    Lognormal,
-    /// Between exponential (coefficient of variation 1) and constant (0), and beyond.
-    Gamma,
-}
-
-/// A part of the service that only one call at a time can be in, such as a continuous number sequence.
-/// Creates only. A call holds its worker while it waits for the section.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SerialSection {
-    /// Share of a create's service time, more than 0, at most 1. It comes last.
-    pub share: f64,
-}
-
-/// The way between channel and headquarters.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Link {
-    /// Least time for each way, in milliseconds.
-    #[serde(default)]
-    pub latency_ms: f64,
-    /// Added to each way at random, from 0 to this, in milliseconds.
-    #[serde(default)]
-    pub jitter_ms: f64,
-}
-
-/// Refusal of calls that come too fast, by GCRA (a leaky bucket).
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RateLimits {
-    /// For each channel by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub per_channel: Option<RateLimit>,
-    /// For all channels together. Only calls that pass their channel's limit count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overall: Option<RateLimit>,
-}
-
-/// A rate with its burst.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RateLimit {
-    /// Calls per second in the long run, 0.001 to 1,000,000.
-    pub per_s: f64,
-    /// Calls at once after a pause, 1 to 1,000,000.
-    pub burst: u32,
-}
-
-/// When headquarters is out: calls that arrive or wait are refused, and the answer of a call that ends then
-/// is lost, though headquarters has done it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Outage {
-    /// When it starts, in milliseconds after the profile came into force.
-    pub start_ms: f64,
-    /// How long it lasts, in milliseconds, more than 0.
-    pub duration_ms: f64,
-    /// Time from one start to the next, in milliseconds, more than the duration; absent: once only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repeat_ms: Option<f64>,
-}
-
-/// The methods of the real-time service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// `CreateCustomer`
-    Create,
-    /// `GetCustomer`
-    Get,
-    /// `SearchCustomers`
-    Search,
-    /// `UpdateCustomer`
-    Update,
-    /// `SaveAddress`
-    SaveAddress,
-    /// `IssueLoyaltyCard`
-    IssueLoyaltyCard,
-}
-
-impl Method {
-    /// Every method, in the order of its number.
-    pub const ALL: [Self; 6] =
-        [Self::Create, Self::Get, Self::Search, Self::Update, Self::SaveAddress, Self::IssueLoyaltyCard];
-
-    /// The name in a profile and in metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Get => "get",
-            Self::Search => "search",
-            Self::Update => "update",
-            Self::SaveAddress => "save_address",
-            Self::IssueLoyaltyCard => "issue_loyalty_card",
-        }
-    }
-}
-
-/// The gRPC codes a call can fail with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "the names are those of gRPC")]
-pub enum GrpcCode {
-    Cancelled,
-    Unknown,
-    InvalidArgument,
-    DeadlineExceeded,
-    NotFound,
-    AlreadyExists,
-    PermissionDenied,
-    ResourceExhausted,
-    FailedPrecondition,
-    Aborted,
-    OutOfRange,
-    Unimplemented,
-    Internal,
-    Unavailable,
-    DataLoss,
-    Unauthenticated,
-}
-
-impl GrpcCode {
-    /// The name of gRPC, such as `UNAVAILABLE`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cancelled => "CANCELLED",
-            Self::Unknown => "UNKNOWN",
-            Self::InvalidArgument => "INVALID_ARGUMENT",
-            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
-            Self::NotFound => "NOT_FOUND",
-            Self::AlreadyExists => "ALREADY_EXISTS",
-            Self::PermissionDenied => "PERMISSION_DENIED",
-            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
-            Self::FailedPrecondition => "FAILED_PRECONDITION",
-            Self::Aborted => "ABORTED",
-            Self::OutOfRange => "OUT_OF_RANGE",
-            Self::Unimplemented => "UNIMPLEMENTED",
-            Self::Internal => "INTERNAL",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::DataLoss => "DATA_LOSS",
-            Self::Unauthenticated => "UNAUTHENTICATED",
-        }
-    }
 }
 
 impl Default for Profile {
@@ -240,41 +98,86 @@ impl Default for Profile {
             workers: 4,
             queue_capacity: 64,
             longest_wait_ms: 2_000.0,
-            service: ServiceTime {
-                distribution: Distribution::Lognormal,
-                mean_ms: 40.0,
-                cv: Some(0.5),
-                half_width_ms: None,
-            },
+            service: ServiceTime { cv: Some(0.5), ..ServiceTime::new(Distribution::Lognormal, 40.0) },
             service_by_method: BTreeMap::new(),
+            priority: None,
+            scalability: None,
             serial_section: None,
             link: Link::default(),
             errors: BTreeMap::new(),
             rate_limits: RateLimits::default(),
+            throttle: None,
+            slow_start: None,
+            batches: Vec::new(),
             outages: Vec::new(),
         }
     }
 }
 
 impl Profile {
-    /// Reads and checks a profile.
+    /// Reads and checks a profile. It has to be complete: a histogram stands in it, not in a file of its own.
     ///
     /// # Errors
     ///
-    /// [`ProfileError`], which names the field or the line.
+    /// [`ProfileError`], which names the field and the line.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        Self::from_text(text, |file| Err(Wrong::File(file.to_owned())))
+    }
+
+    /// Reads and checks a preset, by its name, or a file. Histogram files are looked for beside it and become
+    /// part of the profile.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError`].
+    pub fn load(path: &Path) -> Result<Self, ProfileError> {
+        if let Some((_, text)) = PRESETS.iter().find(|(name, _)| path.as_os_str() == *name) {
+            return Self::parse(text);
+        }
+        let read = |path: &Path| fs::read_to_string(path).map_err(|error| error.to_string());
+        let text = read(path).map_err(ProfileError::Read)?;
+        let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+        Self::from_text(&text, |file| {
+            let text = read(&folder.join(file)).map_err(|error| Wrong::Unreadable(file.to_owned(), error))?;
+            histogram::parse(&text).map_err(|error| Wrong::Histogram(file.to_owned(), error))
+        })
+    }
+
+    fn from_text(
+        text: &str,
+        read: impl Fn(&str) -> Result<Vec<(f64, f64)>, Wrong>,
+    ) -> Result<Self, ProfileError> {
         if text.len() > MAX_PROFILE_BYTES {
             return Err(ProfileError::TooLong(text.len()));
         }
-        let profile: Self = toml::from_str(text).map_err(|error| ProfileError::toml(text, &error))?;
-        Rules::new(&profile)?;
+        let mut profile: Self = toml::from_str(text).map_err(|error| ProfileError::toml(text, &error))?;
+        for (path, time) in profile.service_times() {
+            let Some(file) = &time.file else { continue };
+            let field = format!("{path}.file");
+            let histogram = match &time.histogram {
+                Some(_) => Err(Wrong::Meaningless),
+                None => read(file),
+            };
+            time.histogram =
+                Some(histogram.map_err(|wrong| ProfileError::field(field, wrong).at_line(text))?);
+            time.file = None;
+        }
+        Rules::new(&profile).map_err(|error| error.at_line(text))?;
         Ok(profile)
+    }
+
+    /// Every service time, with its place.
+    fn service_times(&mut self) -> impl Iterator<Item = (String, &mut ServiceTime)> {
+        let by_method = self.service_by_method.iter_mut();
+        let by_method =
+            by_method.map(|(method, time)| (format!("service_by_method.{}", method.name()), time));
+        std::iter::once(("service".to_owned(), &mut self.service)).chain(by_method)
     }
 
     /// The service time of a method.
     #[must_use]
-    pub fn service_of(&self, method: Method) -> ServiceTime {
-        self.service_by_method.get(&method).copied().unwrap_or(self.service)
+    pub fn service_of(&self, method: Method) -> &ServiceTime {
+        self.service_by_method.get(&method).unwrap_or(&self.service)
     }
 
     /// A profile that ships with the emulator, by name (rule R8).
@@ -296,15 +199,23 @@ impl Profile {
         toml::to_string(self).map_err(|error| ProfileError::Write(error.to_string()))
     }
 
-    /// How many creates headquarters can serve per second in the long run: workers divided by mean service
-    /// time, no more than the serial section and the overall rate limit let through. Infinite if nothing limits
-    /// it. Outages are not counted.
+    /// How many creates headquarters can serve per second in the long run: what its workers do at the number at
+    /// which they do most together, no more than the serial section and the overall rate limit let through.
+    /// Infinite if nothing limits it. Outages, batches and throttling are not counted.
     #[must_use]
     pub fn capacity_per_s(&self) -> f64 {
-        let mean_s = self.service_of(Method::Create).mean_ms / 1_000.0;
-        let workers = f64::from(self.workers) / mean_s;
-        let serial = self.serial_section.map_or(f64::INFINITY, |section| 1.0 / (section.share * mean_s));
+        let mean_s = self.service_of(Method::Create).mean() / 1_000.0;
+        let (share, block) = self.serial_section.map_or((0.0, 1.0), |s| (s.share, f64::from(s.block)));
+        // Only one create of a block has to do with the section.
+        let held_s = mean_s * (1.0 - share + share / block);
+        let together = |n: u32| f64::from(n) / self.scalability.map_or(1.0, |s| s.slowness(n)) / held_s;
+        // With coherency there are numbers of calls that do less together than fewer would.
+        let most = match self.scalability {
+            None => together(self.workers),
+            Some(_) => (1..=self.workers).map(together).fold(0.0, f64::max),
+        };
+        let serial = if share > 0.0 { block / (share * mean_s) } else { f64::INFINITY };
         let limit = self.rate_limits.overall.map_or(f64::INFINITY, |limit| limit.per_s);
-        workers.min(serial).min(limit)
+        most.min(serial).min(limit)
     }
 }

@@ -162,7 +162,7 @@ macro_rules! methods {
                         status::strip_framing(answer.metadata_mut());
                         Ok(answer)
                     };
-                    let call = Call { channel: &channel, method: Method::$method, subject: &subject };
+                    let call = Call { channel: &channel, method: Method::$method, subject: subject.as_bytes() };
                     self.pass(call, work).await
                 }
             )*

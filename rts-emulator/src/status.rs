@@ -2,7 +2,7 @@
 //!
 //! | what happened | code | reason |
 //! |---|---|---|
-//! | queue full, longest wait, rate limit, too many calls | RESOURCE_EXHAUSTED | OVERLOADED, with a retry hint |
+//! | queue full, longest wait, rate limit, throttle, too many calls | RESOURCE_EXHAUSTED | OVERLOADED, with a retry hint |
 //! | outage; an answer that falls into one | UNAVAILABLE | OUTAGE |
 //! | failure that the profile asked for | as the profile says | INJECTED |
 //! | headquarters cannot be reached, or the connection broke | UNAVAILABLE | HQ_UNREACHABLE |
@@ -21,7 +21,7 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::{
     alone::Refusal,
-    model::Reason,
+    model::{Reason, Throttled},
     profile::{GrpcCode, ProfileError},
 };
 
@@ -38,6 +38,14 @@ pub(crate) fn refused(reason: Reason, retry_after: Option<Duration>) -> Status {
         Reason::QueueFull => "headquarters' queue is full",
         Reason::LongestWait => "the call has waited for headquarters as long as it may",
         Reason::RateLimit => "calls come faster than headquarters allows",
+        Reason::Throttle(Throttled::Requests) => {
+            "the channel has made as many calls in this window as it may"
+        }
+        Reason::Throttle(Throttled::Execution) => {
+            "the channel's calls have taken as much time in this window as they may"
+        }
+        Reason::Throttle(Throttled::Concurrent) => "the channel has as many calls under way as it may",
+        Reason::Throttle(Throttled::Priority) => "headquarters is too busy for calls of this priority",
         Reason::Outage => return outage(),
     };
     let overloaded = problem(ErrorReason::Overloaded, message);

@@ -7,7 +7,7 @@ use metrics::{counter, gauge, histogram};
 use crate::model::{Fate, Reason, Served};
 
 /// Calls by `outcome`: answered, failed (the profile asked for it), lost (served, but the answer fell into an
-/// outage), queue_full, longest_wait, rate_limit, outage, abandoned (the caller went away while it waited),
+/// outage), queue_full, longest_wait, rate_limit, throttle, outage, abandoned (the caller went away while it waited),
 /// too_many (more calls than the emulator holds at once).
 pub const CALLS: &str = "rts_emulator_calls_total";
 /// Calls for which the real headquarters took longer than the model said.
@@ -32,6 +32,7 @@ pub(crate) fn refused(reason: Reason) {
         Reason::QueueFull => "queue_full",
         Reason::LongestWait => "longest_wait",
         Reason::RateLimit => "rate_limit",
+        Reason::Throttle(_) => "throttle",
         Reason::Outage => "outage",
     });
 }

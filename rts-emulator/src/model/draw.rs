@@ -2,7 +2,11 @@
 //! method, subject, how many times it has come before), never on which other calls were drawn for first. So
 //! the same calls get the same service times and faults however they interleave.
 
-use std::{collections::HashMap, convert::Infallible};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use rand::{RngExt as _, TryRng};
 
@@ -15,6 +19,8 @@ pub(super) enum Draw {
     Fault = 2,
     LinkOut = 3,
     LinkBack = 4,
+    LossOut = 5,
+    LossBack = 6,
 }
 
 /// A hash of the seed and of what a call is, attempt included.
@@ -61,14 +67,46 @@ impl TryRng for SplitMix {
     }
 }
 
+/// A channel's name as the model remembers it. Channels whose names had the same hash would share their limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ChannelKey(u64);
+
+impl ChannelKey {
+    pub(super) fn of(channel: &str) -> Self {
+        Self(fnv(OFFSET, channel.as_bytes()))
+    }
+}
+
+/// What has been hashed already needs no other hash.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = fnv(self.0, bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        // The table looks at the highest bits and at the lowest ones; the highest of FNV are its best.
+        self.0 = hash ^ (hash >> 32);
+    }
+}
+
+/// A map by what has been hashed already.
+pub(super) type HashedMap<K, V> = HashMap<K, V, BuildHasherDefault<Hashed>>;
+
 /// Counts how many times each call has come. Two generations of at most [`Keys::GENERATION`] entries: when the
 /// newer one is full, the older one is forgotten, and a call that comes again after that counts from 0 and
 /// repeats its first draws.
 #[derive(Debug)]
 pub(super) struct Keys {
     seed: u64,
-    newer: HashMap<u64, u32>,
-    older: HashMap<u64, u32>,
+    newer: HashedMap<u64, u32>,
+    older: HashedMap<u64, u32>,
 }
 
 impl Keys {
@@ -76,23 +114,36 @@ impl Keys {
     const GENERATION: usize = 65_536;
 
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed: fnv(OFFSET, &seed.to_le_bytes()), newer: HashMap::new(), older: HashMap::new() }
+        Self { seed: fnv(OFFSET, &seed.to_le_bytes()), newer: HashMap::default(), older: HashMap::default() }
     }
 
     /// The key of a call that has come now.
     pub(super) fn next(&mut self, call: &Call<'_>) -> Key {
-        // 0xff is no part of UTF-8 text: it keeps the fields apart.
-        let named = fnv(fnv(self.seed, call.channel.as_bytes()), &[0xff, call.method as u8]);
-        let named = fnv(named, call.subject.as_bytes());
-        let attempt = match self.newer.get(&named).or_else(|| self.older.get(&named)) {
+        let name = self.name(call);
+        let attempt = match self.newer.get(&name).or_else(|| self.older.get(&name)) {
             Some(attempts) => attempts.saturating_add(1),
             None => 0,
         };
-        if self.newer.len() >= Self::GENERATION && !self.newer.contains_key(&named) {
+        if self.newer.len() >= Self::GENERATION && !self.newer.contains_key(&name) {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(named, attempt);
-        Key(fnv(fnv(named, &[0xff]), &attempt.to_le_bytes()))
+        self.newer.insert(name, attempt);
+        Self::key(name, attempt)
+    }
+
+    /// The same for a call that has never come before and never comes again: it is not remembered.
+    pub(super) fn once(&self, call: &Call<'_>) -> Key {
+        Self::key(self.name(call), 0)
+    }
+
+    fn name(&self, call: &Call<'_>) -> u64 {
+        // 0xff is no part of UTF-8 text: it keeps the fields apart.
+        let name = fnv(fnv(self.seed, call.channel.as_bytes()), &[0xff, call.method as u8]);
+        fnv(name, call.subject)
+    }
+
+    fn key(name: u64, attempt: u32) -> Key {
+        Key(fnv(fnv(name, &[0xff]), &attempt.to_le_bytes()))
     }
 }
 
@@ -110,7 +161,7 @@ mod tests {
     use crate::profile::Method;
 
     fn call<'a>(channel: &'a str, subject: &'a str) -> Call<'a> {
-        Call { channel, method: Method::Create, subject }
+        Call { channel, method: Method::Create, subject: subject.as_bytes() }
     }
 
     #[test]
@@ -127,6 +178,7 @@ mod tests {
             assert!(!keys[..i].contains(key), "{keys:?}");
         }
         assert_ne!(a[0].rng(Draw::Fault), a[0].rng(Draw::ServiceTime));
+        assert_eq!(one.once(&call("s1", "a")), a[0], "as if for the first time");
     }
 
     #[test]

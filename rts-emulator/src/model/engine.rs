@@ -1,15 +1,19 @@
-//! The event-driven core. Every call has at most one entry in the agenda: what becomes of it next.
+//! The event-driven core: `arrive`, `advance`, `next_event`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, vec_deque};
+use std::collections::{VecDeque, vec_deque};
 
 use super::{
     Call, CallId, Event, Fate, Figures, Nanos, Reason, Rules, Served,
-    draw::{Draw, Key, Keys},
+    agenda::{Agenda, Due},
+    calls::{Calls, InFlight, Phase},
+    draw::{ChannelKey, Draw, Key, Keys},
     figures::Tally,
-    in_flight::{InFlight, Phase},
     limits::Limits,
-    outage::Outages,
+    pace::Pace,
     rules::nanos,
+    throttle::Throttle,
+    timeline::Timeline,
+    waiting::Waiting,
 };
 use crate::profile::Method;
 
@@ -21,25 +25,30 @@ pub struct Model {
     rules: Rules,
     keys: Keys,
     limits: Limits,
-    outages: Outages,
+    throttle: Option<Throttle>,
+    timeline: Timeline,
     tally: Tally,
     /// Everything that was due up to here has happened.
     now: Nanos,
-    calls: HashMap<CallId, InFlight>,
-    next_id: u64,
-    agenda: BTreeSet<Entry>,
-    /// By the order in which they came to the queue.
-    waiting: BTreeMap<u64, CallId>,
-    next_turn: u64,
+    calls: Calls,
+    agenda: Agenda,
+    waiting: Waiting,
+    pace: Pace,
     busy: u32,
     /// The serial section: the first is in it, the others wait for it, all holding their workers.
     section: VecDeque<CallId>,
+    /// What is left of the block of numbers.
+    numbers: u32,
     /// Happened, but not yet told.
     events: VecDeque<Event>,
 }
 
-/// When, what kind of thing (see [`Phase::rank`]), and to which call.
-type Entry = (Nanos, u8, Key, CallId);
+/// What happens next.
+enum Next {
+    Change,
+    WorkEnds,
+    Due,
+}
 
 impl Model {
     /// An idle headquarters at instant 0.
@@ -48,17 +57,18 @@ impl Model {
         Self {
             keys: Keys::new(seed),
             limits: Limits::new(rules.quotas, 0),
-            outages: Outages::new(rules.outages.clone()),
+            throttle: rules.throttle.map(Throttle::new),
+            timeline: Timeline::new(rules.plan.clone()),
             rules,
             tally: Tally::default(),
             now: 0,
-            calls: HashMap::new(),
-            next_id: 0,
-            agenda: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            next_turn: 0,
+            calls: Calls::default(),
+            agenda: Agenda::default(),
+            waiting: Waiting::default(),
+            pace: Pace::new(),
             busy: 0,
             section: VecDeque::new(),
+            numbers: 0,
             events: VecDeque::new(),
         }
     }
@@ -66,30 +76,35 @@ impl Model {
     /// A channel sends a call. What becomes of it, [`Model::advance`] tells. Everything that chance decides
     /// about it is drawn here, by the rules in force now.
     pub fn arrive(&mut self, now: Nanos, call: Call<'_>) -> CallId {
-        let now = now.max(self.now);
         let key = self.keys.next(&call);
-        let id = CallId(self.next_id);
-        self.next_id += 1;
+        self.insert(now, &call, key)
+    }
+
+    /// The same for a call of a name that has never come before and never comes again, which is not remembered:
+    /// its draws are those of a first time.
+    pub fn arrive_once(&mut self, now: Nanos, call: Call<'_>) -> CallId {
+        let key = self.keys.once(&call);
+        self.insert(now, &call, key)
+    }
+
+    fn insert(&mut self, now: Nanos, call: &Call<'_>, key: Key) -> CallId {
+        let now = now.max(self.now);
+        let channel = ChannelKey::of(call.channel);
         let service = self.rules.service(call.method).draw(|| key.rng(Draw::ServiceTime));
         let share = if call.method == Method::Create { self.rules.serial_share } else { 0.0 };
-        let link = |way| match self.rules.link_jitter {
-            0 => self.rules.link_latency,
-            jitter => self.rules.link_latency + nanos(key.fraction(way) * jitter as f64),
-        };
-        let in_flight = InFlight {
+        let way = |jitter, loss| self.rules.link.time(|| key.fraction(jitter), || key.fraction(loss));
+        let due = now.saturating_add(way(Draw::LinkOut, Draw::LossOut));
+        let id = self.calls.insert(InFlight {
             key,
-            channel: call.channel.into(),
+            channel,
             phase: Phase::LinkOut,
-            due: now,
             serial: nanos(service as f64 * share).min(service),
-            link_back: link(Draw::LinkBack),
+            link_back: way(Draw::LinkBack, Draw::LossBack),
             fault: self.rules.fault(|| key.fraction(Draw::Fault)),
-            served: Served { service, ..Served::default() },
-        };
-        let due = now.saturating_add(link(Draw::LinkOut));
-        self.calls.insert(id, in_flight);
+            served: Served { service, class: self.rules.class(call, channel), ..Served::default() },
+        });
         self.tally.figures.arrived += 1;
-        self.enter(id, Phase::LinkOut, due);
+        self.agenda.add(due, Due::Arrival, key, id);
         id
     }
 
@@ -97,14 +112,20 @@ impl Model {
     /// its events follow.
     pub fn cancel(&mut self, now: Nanos, id: CallId) -> bool {
         self.run_to(now);
-        let Some(call) = self.calls.get(&id) else { return false };
+        let Some(call) = self.calls.get(id) else { return false };
         match call.phase {
-            Phase::LinkOut => {}
-            Phase::Waiting { turn, .. } => drop(self.waiting.remove(&turn)),
+            Phase::LinkOut => {
+                self.calls.remove(id);
+                self.agenda.moved_on(&self.calls);
+            }
+            Phase::Waiting => {
+                self.let_out(id, 0);
+                self.calls.remove(id);
+                self.waiting.left(&self.calls);
+                self.agenda.moved_on(&self.calls);
+            }
             Phase::Working | Phase::BeforeSection | Phase::InSection | Phase::LinkBack(_) => return false,
         }
-        self.agenda.remove(&(call.due, call.phase.rank(), call.key, id));
-        self.calls.remove(&id);
         self.tally.figures.abandoned += 1;
         true
     }
@@ -119,35 +140,41 @@ impl Model {
     #[must_use]
     pub fn next_event(&self) -> Option<Nanos> {
         let told = self.events.front().map(Event::at);
-        told.or_else(|| self.agenda.first().map(|(at, ..)| *at))
+        told.or_else(|| self.next().map(|(at, _)| at))
     }
 
-    /// Another profile from now on. Calls that wait or run keep what they were given; rate limits start full;
-    /// an outage by command goes on.
+    /// Another profile from now on. Calls that wait or run keep what they were given; limits and throttle start
+    /// anew, and so does the schedule of outages and batches; what was commanded goes on.
     pub fn set_rules(&mut self, now: Nanos, rules: Rules) {
         self.run_to(now);
         self.limits = Limits::new(rules.quotas, self.now);
-        self.outages.reschedule(rules.outages.clone(), self.now);
+        self.throttle = rules.throttle.map(Throttle::new);
+        self.timeline.replan(rules.plan.clone(), self.now);
         self.rules = rules;
-        if self.outages.ongoing(self.now) {
-            self.empty_queue();
-        }
-        self.start_waiting();
+        self.changed();
     }
 
     /// An outage begins, for so long or until [`Model::end_outage`]. It replaces one that was begun before.
     pub fn start_outage(&mut self, now: Nanos, duration: Option<Nanos>) {
         self.run_to(now);
-        self.outages.command_until(duration.map_or(Nanos::MAX, |duration| self.now.saturating_add(duration)));
-        if self.outages.ongoing(self.now) {
-            self.empty_queue();
-        }
+        let until = duration.map_or(Nanos::MAX, |duration| self.now.saturating_add(duration));
+        self.timeline.command_outage(until, self.now);
+        self.changed();
     }
 
     /// The outage by command ends. A scheduled one goes on.
     pub fn end_outage(&mut self, now: Nanos) {
         self.run_to(now);
-        self.outages.command_until(0);
+        self.timeline.command_outage(0, self.now);
+        self.changed();
+    }
+
+    /// So many workers serve no calls, until another number is given: batch work that is not on the profile's
+    /// schedule, such as a customer sync job.
+    pub fn occupy(&mut self, now: Nanos, workers: u32) {
+        self.run_to(now);
+        self.timeline.occupy(workers, self.now);
+        self.changed();
     }
 
     /// The figures up to now; with `reset` counting begins anew.
@@ -158,7 +185,9 @@ impl Model {
             queue_now,
             busy_now: self.busy,
             workers: self.rules.workers,
-            outage: self.outages.ongoing(self.now),
+            batch_now: self.timeline.taken(),
+            slowness: self.slowness(),
+            outage: self.timeline.is_out(),
             ..self.tally.read(self.now)
         };
         if reset {
@@ -168,149 +197,240 @@ impl Model {
         figures
     }
 
-    /// How many calls wait, and how many workers are busy.
+    /// How many calls wait, and how many workers are busy with calls.
     #[must_use]
     pub fn load(&self) -> (usize, u32) {
         (self.waiting.len(), self.busy)
     }
 
+    /// Entries of queue and agenda, those of calls that have left included.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.agenda.entries() + self.waiting.entries()
+    }
+
     fn run_to(&mut self, now: Nanos) {
-        while let Some(&(at, .., id)) = self.agenda.first()
-            && at <= now
-        {
-            self.agenda.pop_first();
+        while let Some((at, next)) = self.next().filter(|(at, _)| *at <= now) {
             self.pass_to(at);
-            self.step(id);
+            match next {
+                Next::Change => {
+                    self.timeline.pass(self.now);
+                    self.changed();
+                }
+                Next::WorkEnds => {
+                    if let Some(id) = self.pace.pop() {
+                        self.work_ends(id);
+                    }
+                }
+                Next::Due => match self.agenda.pop(&self.calls) {
+                    Some((Due::Arrival, id)) => self.admit(id),
+                    Some((Due::LongestWait, id)) => {
+                        self.let_out(id, 0);
+                        self.refuse(id, Reason::LongestWait, Some(self.hint()));
+                        self.waiting.left(&self.calls);
+                    }
+                    Some((Due::Answer, id)) => self.answer(id),
+                    None => {}
+                },
+            }
         }
         self.pass_to(now);
     }
 
-    fn pass_to(&mut self, at: Nanos) {
-        self.now = self.now.max(at);
-        self.tally.tick(self.now, self.busy, self.rules.workers);
+    fn next(&self) -> Option<(Nanos, Next)> {
+        let change = self.timeline.next_change().map(|at| (at, Next::Change));
+        let work = self.pace.next().map(|at| (at, Next::WorkEnds));
+        let due = self.agenda.next().map(|(at, _)| (at, Next::Due));
+        // Of what is next at the same instant the first one counts.
+        [change, work, due].into_iter().flatten().reduce(|a, b| if b.0 < a.0 { b } else { a })
     }
 
-    /// The phase of a call has ended.
-    fn step(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(&id) else { return };
-        match call.phase {
-            Phase::LinkOut => self.admit(id),
-            Phase::Waiting { turn, or } => {
-                self.waiting.remove(&turn);
-                self.refuse(id, or, Some(self.hint()));
-            }
-            Phase::Working if call.serial > 0 => {
-                self.section.push_back(id);
-                if self.section.len() == 1 {
-                    self.enter_section(id);
-                } else {
-                    self.set_phase(id, Phase::BeforeSection);
-                }
-            }
-            Phase::InSection => {
-                self.section.pop_front();
-                if let Some(&next) = self.section.front() {
-                    self.enter_section(next);
-                }
-                self.finish(id);
-            }
-            Phase::Working | Phase::BeforeSection => self.finish(id),
-            Phase::LinkBack(event) => {
-                self.calls.remove(&id);
-                self.events.push_back(event);
-            }
+    fn pass_to(&mut self, at: Nanos) {
+        self.now = self.now.max(at);
+        self.tally.tick(self.now, self.busy, self.timeline.taken(), self.rules.workers);
+    }
+
+    /// Rules or timeline are others than before.
+    fn changed(&mut self) {
+        if self.timeline.is_out() {
+            self.empty_queue();
         }
+        self.pace.set(self.now, self.slowness());
+        self.start_waiting();
+    }
+
+    fn slowness(&self) -> f64 {
+        let crowded = self.rules.scalability.map_or(1.0, |law| law.slowness(self.busy));
+        crowded * self.timeline.slowness()
+    }
+
+    /// More workers or fewer are busy with calls.
+    fn set_busy(&mut self, busy: u32) {
+        self.busy = busy;
+        if self.rules.scalability.is_some() {
+            self.pace.set(self.now, self.slowness());
+        }
+    }
+
+    fn has_free_worker(&self) -> bool {
+        self.busy < self.rules.workers.saturating_sub(self.timeline.taken())
     }
 
     fn admit(&mut self, id: CallId) {
         let now = self.now;
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         call.served.arrived = now;
-        if self.outages.ongoing(now) {
-            self.refuse(id, Reason::Outage, None);
-        } else if let Err(wait) = self.limits.check(now, &call.channel) {
-            self.refuse(id, Reason::RateLimit, Some(wait));
-        } else if self.busy < self.rules.workers {
+        let (channel, class) = (call.channel, call.served.class);
+        if self.timeline.is_out() {
+            return self.refuse(id, Reason::Outage, None);
+        }
+        if let Err(wait) = self.limits.check(now, channel) {
+            return self.refuse(id, Reason::RateLimit, Some(wait));
+        }
+        if let Some(throttle) = &mut self.throttle {
+            let used = self.busy.saturating_add(self.timeline.taken());
+            let busy = f64::from(used.min(self.rules.workers)) / f64::from(self.rules.workers);
+            if let Err((because, wait)) = throttle.check(now, channel, class, busy) {
+                return self.refuse(id, Reason::Throttle(because), Some(wait));
+            }
+        }
+        if self.has_free_worker() {
             self.start(id);
         } else if self.waiting.len() >= self.rules.queue_capacity {
+            self.let_out(id, 0);
             self.refuse(id, Reason::QueueFull, Some(self.hint()));
         } else {
-            let turn = self.next_turn;
-            self.next_turn += 1;
-            self.waiting.insert(turn, id);
-            let longest =
-                self.tally.figures.queue_max.max(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX));
-            self.tally.figures.queue_max = longest;
-            let gives_up = now.saturating_add(self.rules.longest_wait);
-            let (until, or) = match self.outages.next_start(now) {
-                Some(outage) if outage < gives_up => (outage, Reason::Outage),
-                _ => (gives_up, Reason::LongestWait),
-            };
-            self.enter(id, Phase::Waiting { turn, or }, until);
+            self.waiting.push(class, id);
+            let longest = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+            self.tally.figures.queue_max = self.tally.figures.queue_max.max(longest);
+            if let Some(call) = self.calls.get_mut(id) {
+                call.phase = Phase::Waiting;
+                self.agenda.add(now.saturating_add(self.rules.longest_wait), Due::LongestWait, call.key, id);
+            }
         }
     }
 
     fn start(&mut self, id: CallId) {
         let now = self.now;
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.served.started = now;
-        let (fault, until) = (call.fault, now.saturating_add(call.served.service - call.serial));
-        self.busy += 1;
-        self.events.push_back(Event::Started { id, at: now, fault });
-        self.enter(id, Phase::Working, until);
+        self.set_busy(self.busy + 1);
+        let Some(call) = self.calls.get_mut(id) else { return };
+        (call.served.started, call.phase) = (now, Phase::Working);
+        self.events.push_back(Event::Started { id, at: now, fault: call.fault });
+        self.pace.begin(now, call.served.service - call.serial, call.key, id);
     }
 
     fn start_waiting(&mut self) {
-        while self.busy < self.rules.workers
-            && let Some((_, id)) = self.waiting.pop_first()
+        while self.has_free_worker()
+            && let Some(id) = self.waiting.pop(&self.calls)
         {
-            self.leave_agenda(id);
             self.start(id);
+            self.agenda.moved_on(&self.calls);
+        }
+    }
+
+    /// Some work on a call has ended: that before the serial section, or that in it.
+    fn work_ends(&mut self, id: CallId) {
+        match self.calls.get(id).map(|call| (call.phase, call.serial)) {
+            Some((Phase::Working, 1..)) => self.needs_number(id),
+            Some((Phase::Working, 0)) => self.finish(id),
+            Some((Phase::InSection, _)) => {
+                self.section.pop_front();
+                self.numbers = self.rules.block - 1;
+                self.finish(id);
+                self.pass_section();
+            }
+            _ => {}
+        }
+    }
+
+    /// A create takes a number from the block; if none is left, it gets in line to fetch another block.
+    fn needs_number(&mut self, id: CallId) {
+        if self.section.is_empty() && self.numbers > 0 {
+            self.numbers -= 1;
+            return self.finish(id);
+        }
+        if let Some(call) = self.calls.get_mut(id) {
+            call.phase = Phase::BeforeSection;
+        }
+        self.section.push_back(id);
+        if self.section.len() == 1 {
+            self.enter_section(id);
+        }
+    }
+
+    /// The section is free: those in line take numbers, and the first that finds none enters.
+    fn pass_section(&mut self) {
+        while let Some(&id) = self.section.front() {
+            if self.numbers == 0 {
+                return self.enter_section(id);
+            }
+            self.numbers -= 1;
+            self.section.pop_front();
+            self.finish(id);
         }
     }
 
     fn enter_section(&mut self, id: CallId) {
-        let until = self.calls.get(&id).map_or(self.now, |call| self.now.saturating_add(call.serial));
-        self.enter(id, Phase::InSection, until);
+        if let Some(call) = self.calls.get_mut(id) {
+            call.phase = Phase::InSection;
+            self.pace.begin(self.now, call.serial, call.key, id);
+        }
     }
 
     fn finish(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         call.served.finished = self.now;
         let (served, at) = (call.served, self.now.saturating_add(call.link_back));
         let fate = match call.fault {
-            _ if self.outages.ongoing(self.now) => Fate::Lost,
+            _ if self.timeline.is_out() => Fate::Lost,
             Some(code) => Fate::Failed(code),
             None => Fate::Answered,
         };
         self.tally.served(&served, call.fault.is_some());
-        self.busy = self.busy.saturating_sub(1);
-        self.answer(id, Event::Finished { id, at, served, fate });
+        self.let_out(id, served.held());
+        self.send_back(id, Event::Finished { id, at, served, fate });
+        self.set_busy(self.busy.saturating_sub(1));
         self.start_waiting();
     }
 
     fn refuse(&mut self, id: CallId, reason: Reason, retry_after: Option<Nanos>) {
         self.tally.refused(reason);
         let retry_after = retry_after.filter(|_| reason != Reason::Outage).map(|hint| hint.max(LEAST_HINT));
-        let link_back = self.calls.get(&id).map_or(0, |call| call.link_back);
+        let link_back = self.calls.get(id).map_or(0, |call| call.link_back);
         let at = self.now.saturating_add(link_back);
-        self.answer(id, Event::Refused { id, at, reason, retry_after });
+        self.send_back(id, Event::Refused { id, at, reason, retry_after });
     }
 
-    /// Every waiting call is refused, because an outage begins.
+    /// Every waiting call is refused, because headquarters is out.
     fn empty_queue(&mut self) {
-        while let Some((_, id)) = self.waiting.pop_first() {
-            self.leave_agenda(id);
+        while let Some(id) = self.waiting.pop(&self.calls) {
+            self.let_out(id, 0);
             self.refuse(id, Reason::Outage, None);
+            self.agenda.moved_on(&self.calls);
+        }
+    }
+
+    /// A call that the throttle has let in ends, after so much worker time.
+    fn let_out(&mut self, id: CallId, execution: Nanos) {
+        if let (Some(throttle), Some(call)) = (&mut self.throttle, self.calls.get(id)) {
+            throttle.ended(self.now, call.channel, execution);
         }
     }
 
     /// The last event of a call goes back over the link.
-    fn answer(&mut self, id: CallId, event: Event) {
-        if event.at() > self.now {
-            self.enter(id, Phase::LinkBack(event), event.at());
-        } else {
-            self.calls.remove(&id);
+    fn send_back(&mut self, id: CallId, event: Event) {
+        if event.at() <= self.now {
+            self.calls.remove(id);
+            self.events.push_back(event);
+        } else if let Some(call) = self.calls.get_mut(id) {
+            call.phase = Phase::LinkBack(event);
+            self.agenda.add(event.at(), Due::Answer, call.key, id);
+        }
+    }
+
+    fn answer(&mut self, id: CallId) {
+        if let Some(Phase::LinkBack(event)) = self.calls.get(id).map(|call| call.phase) {
+            self.calls.remove(id);
             self.events.push_back(event);
         }
     }
@@ -320,24 +440,5 @@ impl Model {
         let mean = self.rules.service(Method::Create).mean();
         let calls = Nanos::try_from(self.waiting.len()).unwrap_or(Nanos::MAX).saturating_add(1);
         (mean.saturating_mul(calls) / Nanos::from(self.rules.workers)).min(self.rules.longest_wait)
-    }
-
-    fn enter(&mut self, id: CallId, phase: Phase, until: Nanos) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            (call.phase, call.due) = (phase, until);
-            self.agenda.insert((until, phase.rank(), call.key, id));
-        }
-    }
-
-    fn set_phase(&mut self, id: CallId, phase: Phase) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.phase = phase;
-        }
-    }
-
-    fn leave_agenda(&mut self, id: CallId) {
-        if let Some(call) = self.calls.get(&id) {
-            self.agenda.remove(&(call.due, call.phase.rank(), call.key, id));
-        }
     }
 }

@@ -20,6 +20,8 @@ pub struct Figures {
     pub refused_longest_wait: u64,
     /// Calls refused by a rate limit.
     pub refused_rate_limit: u64,
+    /// Calls that were throttled.
+    pub refused_throttle: u64,
     /// Calls refused because of an outage.
     pub refused_outage: u64,
     /// Calls whose caller went away before they were started.
@@ -32,7 +34,11 @@ pub struct Figures {
     pub busy_now: u32,
     /// Workers in all.
     pub workers: u32,
-    /// Busy worker time as a share of all worker time, 0 to 1.
+    /// Workers that batch work has or waits for now.
+    pub batch_now: u32,
+    /// How many times as long as alone a call takes now.
+    pub slowness: f64,
+    /// Busy worker time as a share of all worker time, 0 to 1; batch work included.
     pub utilization: f64,
     /// Mean wait in the queue, of calls that were served.
     pub mean_wait: Nanos,
@@ -60,10 +66,10 @@ impl Tally {
         Self { since: now, last: now, ..Self::default() }
     }
 
-    /// Adds the worker time since the last tick. Call it before `busy` or `workers` changes.
-    pub(super) fn tick(&mut self, now: Nanos, busy: u32, workers: u32) {
+    /// Adds the worker time since the last tick. Call it before `busy`, `batch` or `workers` changes.
+    pub(super) fn tick(&mut self, now: Nanos, busy: u32, batch: u32, workers: u32) {
         let elapsed = u128::from(now.saturating_sub(self.last));
-        self.busy_time += elapsed * u128::from(busy);
+        self.busy_time += elapsed * u128::from(busy + batch.min(workers.saturating_sub(busy)));
         // A profile with fewer workers leaves the busy ones at work.
         self.worker_time += elapsed * u128::from(workers.max(busy));
         self.last = self.last.max(now);
@@ -74,6 +80,7 @@ impl Tally {
             Reason::QueueFull => &mut self.figures.refused_queue_full,
             Reason::LongestWait => &mut self.figures.refused_longest_wait,
             Reason::RateLimit => &mut self.figures.refused_rate_limit,
+            Reason::Throttle(_) => &mut self.figures.refused_throttle,
             Reason::Outage => &mut self.figures.refused_outage,
         } += 1;
     }

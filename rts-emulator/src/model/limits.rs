@@ -1,7 +1,6 @@
 //! Rate limits, by governor on virtual time. A limit starts full: its whole burst passes at once.
 
 use std::{
-    collections::HashMap,
     num::NonZeroU32,
     sync::{
         Arc,
@@ -18,7 +17,11 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use super::{Nanos, rules::nanos};
+use super::{
+    Nanos,
+    draw::{ChannelKey, HashedMap},
+    rules::nanos,
+};
 use crate::profile::RateLimit;
 
 /// Most channels with a limit of their own. At the bound those whose limit is full again are forgotten, which
@@ -58,7 +61,7 @@ struct PerChannel {
     /// From empty to full.
     refill: Nanos,
     /// Each with its last use.
-    limiters: HashMap<Box<str>, (Limiter, Nanos)>,
+    limiters: HashedMap<ChannelKey, (Limiter, Nanos)>,
     /// What channels beyond the bound share.
     shared: Limiter,
 }
@@ -70,7 +73,7 @@ impl Limits {
         let per_channel = quotas.per_channel.map(|limit| PerChannel {
             quota: quota(limit),
             refill: nanos(f64::from(limit.burst) / limit.per_s * 1e9),
-            limiters: HashMap::new(),
+            limiters: HashedMap::default(),
             shared: limiter(quota(limit)),
         });
         Self { overall: quotas.overall.map(|limit| limiter(quota(limit))), per_channel, clock }
@@ -78,7 +81,7 @@ impl Limits {
 
     /// Lets a call through, or says how long it is until one like it could pass. A call that its channel's
     /// limit refuses does not count for the overall one.
-    pub(super) fn check(&mut self, now: Nanos, channel: &str) -> Result<(), Nanos> {
+    pub(super) fn check(&mut self, now: Nanos, channel: ChannelKey) -> Result<(), Nanos> {
         self.clock.0.store(now, Ordering::Relaxed);
         if let Some(limits) = &mut self.per_channel {
             check(limits.limiter(now, channel, &self.clock), now)?;
@@ -88,8 +91,8 @@ impl Limits {
 }
 
 impl PerChannel {
-    fn limiter(&mut self, now: Nanos, channel: &str, clock: &VirtualClock) -> &Limiter {
-        if !self.limiters.contains_key(channel) {
+    fn limiter(&mut self, now: Nanos, channel: ChannelKey, clock: &VirtualClock) -> &Limiter {
+        if !self.limiters.contains_key(&channel) {
             if self.limiters.len() >= MAX_CHANNELS {
                 let refill = self.refill;
                 self.limiters.retain(|_, (_, used)| now.saturating_sub(*used) < refill);
@@ -99,7 +102,7 @@ impl PerChannel {
             }
         }
         let new = || (RateLimiter::direct_with_clock(self.quota, clock.clone()), now);
-        let (limiter, used) = self.limiters.entry(channel.into()).or_insert_with(new);
+        let (limiter, used) = self.limiters.entry(channel).or_insert_with(new);
         *used = now;
         limiter
     }
@@ -132,34 +135,39 @@ mod tests {
     #[test]
     fn r2_a_burst_passes_and_then_the_rate_with_an_exact_hint() {
         let mut limits = Limits::new(Quotas { per_channel: None, overall: limit(100.0, 3) }, 0);
-        let passed: Vec<_> = (0..5).map(|_| limits.check(0, "s1")).collect();
+        let passed: Vec<_> = (0..5).map(|_| limits.check(0, ChannelKey::of("s1"))).collect();
         assert_eq!(passed, [Ok(()), Ok(()), Ok(()), Err(10 * MS), Err(10 * MS)]);
-        assert_eq!(limits.check(4 * MS, "s1"), Err(6 * MS));
-        assert_eq!(limits.check(10 * MS, "s1"), Ok(()));
-        let second = (0..1_000).filter(|ms| limits.check((1_000 + ms) * MS, "s1").is_ok()).count();
+        assert_eq!(limits.check(4 * MS, ChannelKey::of("s1")), Err(6 * MS));
+        assert_eq!(limits.check(10 * MS, ChannelKey::of("s1")), Ok(()));
+        let second =
+            (0..1_000).filter(|ms| limits.check((1_000 + ms) * MS, ChannelKey::of("s1")).is_ok()).count();
         assert!((100..=103).contains(&second), "{second} calls in a second at 100 per second");
     }
 
     #[test]
     fn r2_each_channel_has_its_own_limit_and_all_share_the_overall_one() {
         let mut limits = Limits::new(Quotas { per_channel: limit(1.0, 1), overall: limit(1.0, 2) }, 0);
-        assert_eq!(limits.check(0, "a"), Ok(()));
-        assert!(limits.check(0, "a").is_err());
-        assert_eq!(limits.check(0, "b"), Ok(()), "what its channel's limit refused took nothing overall");
-        assert!(limits.check(0, "c").is_err(), "the overall limit is spent");
+        assert_eq!(limits.check(0, ChannelKey::of("a")), Ok(()));
+        assert!(limits.check(0, ChannelKey::of("a")).is_err());
+        assert_eq!(
+            limits.check(0, ChannelKey::of("b")),
+            Ok(()),
+            "what its channel's limit refused took nothing overall"
+        );
+        assert!(limits.check(0, ChannelKey::of("c")).is_err(), "the overall limit is spent");
     }
 
     #[test]
     fn z3_channels_beyond_the_bound_share_a_limit_until_others_are_full_again() {
         let mut limits = Limits::new(Quotas { per_channel: limit(1.0, 1), overall: None }, 0);
         for n in 0..MAX_CHANNELS {
-            assert_eq!(limits.check(0, &n.to_string()), Ok(()));
+            assert_eq!(limits.check(0, ChannelKey::of(&n.to_string())), Ok(()));
         }
-        assert_eq!(limits.check(0, "x"), Ok(()));
-        assert!(limits.check(0, "y").is_err(), "shares with x");
-        assert!(limits.check(0, "7").is_err(), "is still known");
-        assert_eq!(limits.check(1_000 * MS, "y"), Ok(()));
-        assert_eq!(limits.check(1_000 * MS, "z"), Ok(()));
+        assert_eq!(limits.check(0, ChannelKey::of("x")), Ok(()));
+        assert!(limits.check(0, ChannelKey::of("y")).is_err(), "shares with x");
+        assert!(limits.check(0, ChannelKey::of("7")).is_err(), "is still known");
+        assert_eq!(limits.check(1_000 * MS, ChannelKey::of("y")), Ok(()));
+        assert_eq!(limits.check(1_000 * MS, ChannelKey::of("z")), Ok(()));
         assert!(limits.per_channel.unwrap().limiters.len() <= MAX_CHANNELS);
     }
 }

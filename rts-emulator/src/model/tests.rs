@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::profile::{
-    Distribution, Link, Outage, Profile, RateLimit, RateLimits, SerialSection, ServiceTime,
+    Batch, Distribution, Link, Outage, Priority, Profile, RateLimit, RateLimits, Scalability, SerialSection,
+    ServiceTime, SlowStart, Throttle,
 };
 
 const MS: Nanos = 1_000_000;
 
 fn constant(mean_ms: f64) -> ServiceTime {
-    ServiceTime { distribution: Distribution::Constant, mean_ms, cv: None, half_width_ms: None }
+    ServiceTime::new(Distribution::Constant, mean_ms)
 }
 
 /// One worker, 10 ms, two places in the queue, longest wait 15 ms.
@@ -29,7 +30,7 @@ fn model(profile: &Profile) -> Model {
 }
 
 fn create(subject: &str) -> Call<'_> {
-    Call { channel: "s1", method: Method::Create, subject }
+    Call { channel: "s1", method: Method::Create, subject: subject.as_bytes() }
 }
 
 /// Short words for events, each with its milliseconds.
@@ -37,9 +38,9 @@ fn tell(model: &mut Model, until: Nanos) -> Vec<String> {
     let word = |event: Event| {
         let ms = event.at() as f64 / MS as f64;
         match event {
-            Event::Started { id, .. } => format!("{} started {ms}", id.0),
-            Event::Refused { id, reason, .. } => format!("{} {reason:?} {ms}", id.0),
-            Event::Finished { id, fate, .. } => format!("{} {fate:?} {ms}", id.0),
+            Event::Started { id, .. } => format!("{} started {ms}", id.number()),
+            Event::Refused { id, reason, .. } => format!("{} {reason:?} {ms}", id.number()),
+            Event::Finished { id, fate, .. } => format!("{} {fate:?} {ms}", id.number()),
         }
     };
     model.advance(until).map(word).collect()
@@ -103,7 +104,11 @@ fn a_caller_that_goes_away_leaves_the_queue_but_not_its_worker() {
     assert!(!model.cancel(3 * MS, waiting), "it is gone");
     assert_eq!(
         tell(&mut model, 100 * MS),
-        [format!("{} Answered 10", running.0), format!("{} started 10", c.0), format!("{} Answered 20", c.0)]
+        [
+            format!("{} Answered 10", running.number()),
+            format!("{} started 10", c.number()),
+            format!("{} Answered 20", c.number())
+        ]
     );
     assert_eq!(model.figures(100 * MS, false).abandoned, 1);
     // Nobody has advanced the model when the caller goes away, but the call was started long before.
@@ -113,12 +118,12 @@ fn a_caller_that_goes_away_leaves_the_queue_but_not_its_worker() {
 
 #[test]
 fn the_serial_section_takes_one_create_at_a_time() {
-    let section = Some(SerialSection { share: 0.5 });
+    let section = Some(SerialSection { share: 0.5, block: 1 });
     let mut model = model(&Profile { workers: 4, serial_section: section, ..profile() });
     for subject in ["a", "b", "c"] {
         model.arrive(0, create(subject));
     }
-    model.arrive(0, Call { channel: "s1", method: Method::Get, subject: "d" });
+    model.arrive(0, Call { channel: "s1", method: Method::Get, subject: b"d" });
     let ends = |told: Vec<String>| -> Vec<String> {
         told.iter().filter_map(|word| word.split_once("Answered ")).map(|(_, ms)| ms.to_owned()).collect()
     };
@@ -132,13 +137,13 @@ fn the_serial_section_takes_one_create_at_a_time() {
 fn methods_may_have_a_service_time_of_their_own() {
     let service_by_method = BTreeMap::from([(Method::Search, constant(3.0))]);
     let mut model = model(&Profile { service_by_method, ..profile() });
-    model.arrive(0, Call { channel: "s1", method: Method::Search, subject: "smith" });
+    model.arrive(0, Call { channel: "s1", method: Method::Search, subject: b"smith" });
     assert_eq!(tell(&mut model, 100 * MS), ["0 started 0", "0 Answered 3"]);
 }
 
 #[test]
 fn the_link_takes_its_time_each_way() {
-    let link = Link { latency_ms: 4.0, jitter_ms: 0.0 };
+    let link = Link { latency_ms: 4.0, ..Link::default() };
     let mut model = model(&Profile { link, queue_capacity: 0, ..profile() });
     model.arrive(0, create("a"));
     model.arrive(MS, create("b"));
@@ -151,7 +156,7 @@ fn the_link_takes_its_time_each_way() {
 
 #[test]
 fn jitter_lengthens_each_way_by_chance() {
-    let link = Link { latency_ms: 4.0, jitter_ms: 2.0 };
+    let link = Link { latency_ms: 4.0, jitter_ms: 2.0, ..Link::default() };
     let mut model = model(&Profile { link, workers: 100, ..profile() });
     for n in 0..50 {
         model.arrive(0, create(&n.to_string()));
@@ -251,6 +256,19 @@ fn busy() -> (Profile, Vec<(Nanos, String, Method)>) {
     profile.queue_capacity = 6;
     profile.longest_wait_ms = 60.0;
     profile.rate_limits.overall = Some(RateLimit { per_s: 110.0, burst: 10 });
+    profile.scalability = Some(Scalability { contention: 0.05, coherency: 0.01 });
+    profile.serial_section = Some(SerialSection { share: 0.25, block: 3 });
+    profile.priority = Some(Priority {
+        default: 1,
+        by_method: [(Method::Search, 2)].into(),
+        by_channel: [("s3".to_owned(), 0)].into(),
+    });
+    profile.throttle =
+        Some(Throttle { window_s: 10.0, requests: Some(50), concurrent: Some(3), ..Throttle::default() });
+    profile.batches = vec![Batch { workers: 2, start_ms: 300.0, duration_ms: 200.0, repeat_ms: Some(500.0) }];
+    profile.slow_start = Some(SlowStart { duration_ms: 150.0, factor: 3.0 });
+    profile.link.loss = 0.02;
+    profile.errors = [(GrpcCode::Internal, 0.05)].into();
     let calls =
         (0..2_000_u64).map(|n| (n / 4 * 31 * MS, format!("s{}", n % 17), Method::ALL[n as usize % 6]));
     (profile, calls.collect())
@@ -269,7 +287,7 @@ fn outcome(order: impl Fn(&mut Vec<(Nanos, String, Method)>), step: Nanos) -> (V
             looked += step;
             told.extend(model.advance(looked));
         }
-        let id = model.arrive(*at, Call { channel, method: *method, subject: channel });
+        let id = model.arrive(*at, Call { channel, method: *method, subject: channel.as_bytes() });
         names.insert(id, format!("{channel} {method:?} {at}"));
     }
     let end = 100_000 * MS;
@@ -298,6 +316,7 @@ fn r4_whoever_advances_late_learns_late_and_changes_nothing() {
     let refused = figures.refused_queue_full
         + figures.refused_longest_wait
         + figures.refused_rate_limit
+        + figures.refused_throttle
         + figures.refused_outage;
     assert_eq!(figures.arrived, figures.completed + figures.injected + refused + figures.abandoned);
     for count in [
@@ -306,6 +325,7 @@ fn r4_whoever_advances_late_learns_late_and_changes_nothing() {
         figures.refused_queue_full,
         figures.refused_longest_wait,
         figures.refused_rate_limit,
+        figures.refused_throttle,
         figures.refused_outage,
     ] {
         assert!(count > 0, "the scenario has everything: {figures:?}");

@@ -194,7 +194,7 @@ fn get(customer: &str) -> Request<hq::GetCustomerRequest> {
 }
 
 fn constant(mean_ms: f64) -> ServiceTime {
-    ServiceTime { distribution: Distribution::Constant, mean_ms, cv: None, half_width_ms: None }
+    ServiceTime::new(Distribution::Constant, mean_ms)
 }
 
 fn idle() -> Profile {
