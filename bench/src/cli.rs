@@ -7,6 +7,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     chain::UpArgs,
+    plan::{PlanArgs, what_if::WhatIfArgs},
     result::Mode,
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
 };
@@ -44,6 +45,12 @@ pub enum Command {
     /// Finds the ceiling of async creates, closed-loop: 64 callers that each wait for the answer before the next
     /// call, in turn with an empty call (Ping) on the same server.
     Ceiling(CeilingArgs),
+    /// Answers the same questions without services, in virtual time: chains of thousands of stores, a whole day, in
+    /// seconds.
+    Plan(Box<PlanArgs>),
+    /// Which stores should create async, when, and how the answer moves with headquarters and schedules; in virtual
+    /// time.
+    WhatIf(Box<WhatIfArgs>),
     /// Checks services that are up: every acknowledged create is at headquarters once, and the same everywhere.
     Ledger(LedgerArgs),
     /// Prints the table and writes the report of a result file again, without measuring.
@@ -59,14 +66,17 @@ pub enum Command {
     Doctor(DoctorArgs),
 }
 
-/// Options of the comparison.
+/// Below and above what headquarters can serve.
+const DEFAULT_RATES: &str = "0.5x,0.8x,1.2x,2x";
+
+/// What creates fall due where, and what headquarters is like.
 #[derive(Debug, Clone, Args)]
-pub struct CompareArgs {
+pub struct LoadArgs {
     /// Rates to offer: creates per second such as 80, or multiples of what headquarters can serve such as 1.2x.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "0.5x,0.8x,1.2x,2x",
+        default_value = DEFAULT_RATES,
         allow_negative_numbers = true,
         value_name = "LIST"
     )]
@@ -74,13 +84,14 @@ pub struct CompareArgs {
     /// Modes to compare: sync (headquarters or failure), sync-fallback (the documented one), async.
     #[arg(long, value_delimiter = ',', default_value = "sync,sync-fallback,async", value_name = "LIST")]
     pub modes: Vec<Mode>,
-    /// Seconds to measure in each run, 0.25 to 3600 [default: 4; of a trace: all of it, at most 60].
-    #[arg(long, value_parser = seconds, allow_negative_numbers = true)]
+    /// Seconds to measure in each run, 0.25 to 3600, in a plan to 604800 [default: 4; of a trace: all of it, at most 60].
+    #[arg(long, value_parser = measured, allow_negative_numbers = true)]
     pub seconds: Option<f64>,
     /// Seconds of load before that, 0 to 600; none for a trace.
     #[arg(long, default_value = "0.5", value_parser = warmup, allow_negative_numbers = true, value_name = "SECONDS")]
     pub warmup: f64,
-    /// When creates fall due: poisson, constant, or trace:FILE (see bench/traces/README.md).
+    /// When creates fall due: poisson, constant, daily (plan and what-if only: the shape of a real retailer's day), or
+    /// trace:FILE (see bench/traces/README.md).
     #[arg(long, default_value = "poisson", value_name = "KIND")]
     pub arrivals: ArrivalKind,
     /// For a trace, in place of --rates: how many times faster than recorded; a list gives a run for each.
@@ -108,12 +119,28 @@ pub struct CompareArgs {
     /// Most creates of each run that are followed until every store finds them, 0 to 400.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=400), value_name = "N")]
     pub sample: u16,
+    /// Folder for result.json and report.html; compare also writes acknowledged.txt.
+    #[arg(long, default_value = "tillsync-report", value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+impl LoadArgs {
+    /// The rates that are offered unless others are asked for.
+    #[must_use]
+    pub fn default_rates() -> Vec<Rate> {
+        DEFAULT_RATES.split(',').filter_map(|rate| rate.parse().ok()).collect()
+    }
+}
+
+/// Options of the comparison.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// The load.
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// Embedded channels, 1 to 16.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16), value_name = "N")]
     pub channels: u8,
-    /// Folder for result.json, report.html and acknowledged.txt.
-    #[arg(long, default_value = "tillsync-report", value_name = "DIR")]
-    pub out: PathBuf,
     /// Plain lines in place of a live display; also when standard error is no terminal.
     #[arg(long)]
     pub plain: bool,
@@ -220,6 +247,8 @@ pub enum ArrivalKind {
     Poisson,
     /// At equal distances.
     Constant,
+    /// Poisson, at a rate that follows the day.
+    Daily,
     /// As recorded in this file.
     Trace(PathBuf),
 }
@@ -231,13 +260,14 @@ impl FromStr for ArrivalKind {
         match text.split_once(':') {
             None if text == "poisson" => Ok(Self::Poisson),
             None if text == "constant" => Ok(Self::Constant),
+            None if text == "daily" => Ok(Self::Daily),
             Some(("trace", file)) if !file.is_empty() => Ok(Self::Trace(file.into())),
-            _ => Err("is not a kind of arrivals: use poisson, constant, or trace:FILE"),
+            _ => Err("is not a kind of arrivals: use poisson, constant, daily, or trace:FILE"),
         }
     }
 }
 
-fn within(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+pub(crate) fn within(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
     let value = text.parse::<f64>().map_err(|_| "is not a number".to_owned())?;
     if range.contains(&value) {
         Ok(value)
@@ -248,6 +278,10 @@ fn within(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
 
 fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.25..=3600.0)
+}
+
+fn measured(text: &str) -> Result<f64, String> {
+    within(text, 0.25..=604_800.0)
 }
 
 fn warmup(text: &str) -> Result<f64, String> {
@@ -266,11 +300,11 @@ fn idle(text: &str) -> Result<f64, String> {
     within(text, 0.0..=1e9)
 }
 
-fn rts_timeout(text: &str) -> Result<f64, String> {
+pub(crate) fn rts_timeout(text: &str) -> Result<f64, String> {
     within(text, 0.01..=600.0)
 }
 
-fn probe(text: &str) -> Result<f64, String> {
+pub(crate) fn probe(text: &str) -> Result<f64, String> {
     within(text, 0.0..=1000.0)
 }
 
@@ -307,12 +341,12 @@ mod tests {
         assert!(cli.command.is_none());
         let rates = [0.5, 0.8, 1.2, 2.0].map(Rate::OfCapacity);
         assert_eq!(
-            (cli.compare.rates.as_slice(), cli.compare.modes.as_slice()),
+            (cli.compare.load.rates.as_slice(), cli.compare.load.modes.as_slice()),
             (&rates[..], &Mode::ALL[..])
         );
         let cli = Cli::try_parse_from(["tillsync", "compare", "--rates", "80,1.5x", "--plain"]).unwrap();
         let Some(Command::Compare(args)) = cli.command else { panic!() };
-        assert_eq!(args.rates, [Rate::PerSecond(80.0), Rate::OfCapacity(1.5)]);
+        assert_eq!(args.load.rates, [Rate::PerSecond(80.0), Rate::OfCapacity(1.5)]);
         assert!(args.plain);
     }
 
@@ -324,7 +358,7 @@ mod tests {
             (&["--rates", "NaNx"], "0.01 to 1000000"),
             (&["--rates="], "--rates"),
             (&["--modes", "semi"], "sync-fallback"),
-            (&["--seconds", "0"], "0.25 to 3600"),
+            (&["--seconds", "0"], "0.25 to 604800"),
             (&["--warmup", "-1"], "--warmup"),
             (&["--arrivals", "trace:"], "trace:FILE"),
             (&["--speedup", "NaN"], "--speedup"),

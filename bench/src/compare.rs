@@ -36,10 +36,10 @@ use crate::{
     progress::Progress,
     report,
     result::{Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
-    run::{Bench, CALL_DEADLINE, DRAIN_LIMIT, Live, Plan, known_customer},
+    run::{Bench, DRAIN_LIMIT, Live, Plan, known_customer},
     say,
     services::{Addresses, Fleet},
-    session::Session,
+    session::{Session, setup},
     table,
 };
 
@@ -47,6 +47,8 @@ use crate::{
 const EXIT_LEDGER: u8 = 1;
 /// Exit code when there is no ledger (`EX_UNAVAILABLE`).
 const EXIT_NO_LEDGER: u8 = 69;
+/// Longest run.
+const LONGEST_S: f64 = 3_600.0;
 /// Pause between two pictures of the live display.
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -57,22 +59,35 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Anything that keeps it from starting, or from writing its files.
 pub async fn compare(args: CompareArgs, command: Vec<String>) -> Result<ExitCode, Error> {
     let stop = shutdown_on_signal()?;
-    let out = args.out.clone();
+    let out = args.load.out.clone();
     let result = measure(args, command, stop).await?;
-    write(&result, &out)?;
+    write_and_say(&result, &out)
+}
+
+/// Writes the files, prints the table, and gives the exit code.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub(crate) fn write_and_say(result: &ResultFile, out: &Path) -> Result<ExitCode, Error> {
+    fs::create_dir_all(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
+    write(result, out)?;
     let (report, figures) = (out.join("report.html"), out.join("result.json"));
     say(&format!(
         "{}\nReport: {}   Figures: {}\n",
-        table::render(&result),
+        table::render(result),
         report.display(),
         figures.display()
     ));
-    Ok(exit_code(&result))
+    Ok(exit_code(result))
 }
 
 /// The code that says whether the ledger holds.
 #[must_use]
 pub fn exit_code(result: &ResultFile) -> ExitCode {
+    if result.setup.services == Services::Simulated {
+        return ExitCode::SUCCESS;
+    }
     ledger_code(result.ledger.as_ref())
 }
 
@@ -111,12 +126,14 @@ pub async fn measure(
     command: Vec<String>,
     stop: CancellationToken,
 ) -> Result<ResultFile, Error> {
-    let session = Session::new(&args)?;
+    let session = checked(&args)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (began, usage) = (clock.now(), Usage::now());
-    let started = Timestamp::from(Micros(clock.wall_micros())).to_string();
-    fs::create_dir_all(&args.out).map_err(|source| Error::Write { path: args.out.clone(), source })?;
-    let acknowledged = Arc::new(Acknowledged::create(&args.out.join("acknowledged.txt"))?);
+    let epoch_micros = clock.wall_micros();
+    let started = Timestamp::from(Micros(epoch_micros)).to_string();
+    fs::create_dir_all(&args.load.out)
+        .map_err(|source| Error::Write { path: args.load.out.clone(), source })?;
+    let acknowledged = Arc::new(Acknowledged::create(&args.load.out.join("acknowledged.txt"))?);
     let site = Site::open(&args, &session, &clock).await?;
     let generator = Generator::start(1)?;
     let addresses = site.addresses.clone();
@@ -125,21 +142,22 @@ pub async fn measure(
     let before = Before::of(&fleet, &session).await?;
     let (profile_toml, capacity_per_s) = profile(&fleet).await?;
     let plans = session.plans(capacity_per_s)?;
-    let probe_customer = known_customer(&fleet, &*clock, args.seed).await?;
+    let probe_customer = known_customer(&fleet, epoch_micros, args.load.seed).await?;
     acknowledged.add(probe_customer);
     let bench = Bench {
         clock: Arc::clone(&clock),
         fleet,
         generator,
         acknowledged: Arc::clone(&acknowledged),
-        seed: args.seed,
-        probe_per_s: args.probe_rate,
+        seed: args.load.seed,
+        epoch_micros,
+        probe_per_s: args.load.probe_rate,
         probe_customer,
-        sample: args.sample.into(),
+        sample: args.load.sample.into(),
         stop,
     };
     let progress = Progress::new(args.plain, plans.len());
-    let rts_timeout = Duration::from_secs_f64(args.rts_timeout);
+    let rts_timeout = Duration::from_secs_f64(args.load.rts_timeout);
     let mut warnings = Vec::new();
     let mut runs = every_run(&bench, &plans, rts_timeout, &progress, &mut warnings).await;
     runs.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.offered_per_s.total_cmp(&b.offered_per_s)));
@@ -160,14 +178,7 @@ pub async fn measure(
         durability: site.durability().to_owned(),
         capacity_per_s,
         profile_toml,
-        seed: args.seed,
-        arrivals: session.arrivals.clone(),
-        seconds: session.measured.as_secs_f64(),
-        warmup_s: session.warmup.as_secs_f64(),
-        probe_per_s: args.probe_rate,
-        rts_timeout_ms: millis(rts_timeout),
-        call_deadline_ms: millis(CALL_DEADLINE),
-        sample: args.sample.into(),
+        ..setup(&args.load, session.arrivals.clone(), session.warmup, session.measured)
     };
     let interrupted = bench.stop.is_cancelled();
     drop(bench);
@@ -187,6 +198,20 @@ pub async fn measure(
         warnings,
         process: usage.since(),
     })
+}
+
+/// The session that was asked for.
+fn checked(args: &CompareArgs) -> Result<Session, Error> {
+    if args.load.profile.is_some() && !args.channel.is_empty() && args.emulator.is_none() {
+        return Err(Error::Usage("--profile needs --emulator: only an emulator has a profile".to_owned()));
+    }
+    if args.load.seconds.is_some_and(|seconds| seconds > LONGEST_S) {
+        return Err(Error::Usage(format!(
+            "--seconds is more than {LONGEST_S}: for whole days there is tillsync plan"
+        )));
+    }
+    let external = args.channel.len();
+    Session::new(&args.load, if external > 0 { external } else { args.channels.into() })
 }
 
 /// Makes the runs, until one fails or the session is ended.
@@ -249,7 +274,7 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
         let profile = session.profile.clone().unwrap_or_default();
         let channels = args.channels.into();
-        let embedded = Embedded::start(folder.path(), clock, args.seed, profile, channels).await?;
+        let embedded = Embedded::start(folder.path(), clock, args.load.seed, profile, channels).await?;
         let addresses = embedded.addresses.clone();
         Ok(Self { addresses, embedded: Some(embedded), folder: Some(folder), keep: args.keep })
     }
@@ -325,8 +350,4 @@ fn at_emulator(status: tonic::Status) -> Error {
 fn unreadable(what: &str, error: &Error) -> Warning {
     let text = format!("{what}: {}", service_kit::config::Chain(error));
     Warning { kind: WarningKind::Unreadable, text }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,7 @@
 //! Synthetic customers: nobody's data (rule Z5), drawn from a seed, one e-mail each that no other customer has.
 
+use std::time::Duration;
+
 use fake::{
     Fake as _,
     faker::{
@@ -36,6 +38,15 @@ pub fn rng_of(seed: u64, run: u64, index: u64) -> StdRng {
 pub fn guid(wall_micros: i64, rng: &mut impl Rng) -> Uuid {
     let millis = u64::try_from(wall_micros / 1_000).unwrap_or_default();
     Builder::from_unix_timestamp_millis(millis, &rng.random()).into_uuid()
+}
+
+/// A create of a run, by its place: its GUID, minted when it is due, and the generator of what else it is. The same
+/// session makes the same GUIDs again.
+#[must_use]
+pub fn create_of(seed: u64, run: u64, index: u64, epoch_micros: i64, due: Duration) -> (Uuid, StdRng) {
+    let mut rng = rng_of(seed, run, index);
+    let due = i64::try_from(due.as_micros()).unwrap_or(i64::MAX);
+    (guid(epoch_micros.saturating_add(due), &mut rng), rng)
 }
 
 /// The e-mail that only this customer has. The GUID's digits backwards: e-mails do not come in the order of

@@ -9,6 +9,7 @@
 //! | [`run`] | one mode at one rate |
 //! | [`raw`] | calls that cost the generator little, for the ceiling |
 //! | [`compare`], [`ceiling`] | the two jobs |
+//! | [`plan`] | the same in virtual time |
 //! | [`acknowledged`], [`ledger`] | nobody lost, nobody doubled |
 //! | [`result`] | what was measured, as plain data |
 //! | [`verdict`], [`table`], [`report`] | the same in words, on the terminal, and as a page |
@@ -27,6 +28,7 @@ pub mod generator;
 pub mod ledger;
 pub mod machine;
 pub mod pacer;
+pub mod plan;
 pub mod progress;
 pub mod raw;
 pub mod report;
@@ -66,6 +68,8 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
     match cli.command {
         None => compare::compare(cli.compare, command).await,
         Some(Command::Compare(args)) => compare::compare(*args, command).await,
+        Some(Command::Plan(args)) => plan::plan(*args, command).await,
+        Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),

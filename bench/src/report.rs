@@ -1,8 +1,10 @@
-//! The report: one self-contained HTML file, made from the result alone; it never measures.
+//! The report: self-contained HTML files, made from results alone; it never measures.
 
 mod axis;
 mod figures;
 mod page;
 mod plot;
+mod what_if;
 
 pub use page::render;
+pub use what_if::{answers, what_if};

@@ -79,6 +79,26 @@ pub struct Setup {
     pub call_deadline_ms: u64,
     /// Most creates of a run whose way to every store was followed.
     pub sample: usize,
+    /// What a simulation assumes of what it does not simulate; absent if it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<Assumed>,
+}
+
+/// What a simulation assumes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assumed {
+    /// What a store, and the way to it, add to a sync create; mean.
+    pub sync_overhead_ms: f64,
+    /// How long an async create takes; mean.
+    pub async_ms: f64,
+    /// Mean pauses between two runs of the P-job, the customer sync job, and 1010.
+    pub schedules_ms: [f64; 3],
+    /// How much longer, at most, a pause is by chance; a share of it.
+    pub jitter: f64,
+    /// How long each of these jobs takes, and for each customer.
+    pub jobs_ms: [(f64, f64); 3],
+    /// Workers that the customer sync job takes from calls while it runs.
+    pub conversion_workers: u32,
 }
 
 /// Where the services ran.
@@ -89,6 +109,8 @@ pub enum Services {
     Embedded,
     /// They were up already (rule B8).
     External,
+    /// There were none: the run was simulated, in virtual time (rule B10).
+    Simulated,
 }
 
 /// Where arrivals came from.
@@ -107,6 +129,11 @@ pub enum Arrivals {
         day: Option<String>,
         /// Longer pauses were shortened to this many recorded seconds; absent: none were.
         skip_idle_s: Option<f64>,
+    },
+    /// Poisson, at a rate that follows the day.
+    Daily {
+        /// Creates of all stores in a day.
+        creates_per_day: f64,
     },
 }
 

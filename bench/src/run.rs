@@ -4,7 +4,7 @@ mod calls;
 mod follow;
 mod hq;
 mod recorder;
-mod trust;
+pub(crate) mod trust;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 };
 
 use calls::Calls;
-pub use calls::{CALL_DEADLINE, known_customer};
+pub use calls::{CALL_DEADLINE, PROBE_CHANNEL, known_customer};
 use follow::Followed;
 pub use recorder::Live;
 use recorder::Recorder;
@@ -49,6 +49,8 @@ pub struct Bench {
     pub acknowledged: Arc<Acknowledged>,
     /// Seed of customers and GUIDs.
     pub seed: u64,
+    /// When the session began, in microseconds of wall time: GUIDs are minted as if each run began then.
+    pub epoch_micros: i64,
     /// Calls per second of the probe; 0: no probe.
     pub probe_per_s: f64,
     /// The customer that the probe reads.
@@ -117,6 +119,8 @@ impl Bench {
             recorder: Arc::clone(&recorder),
             followed: Arc::clone(&followed),
             seed: self.seed,
+            epoch_micros: self.epoch_micros,
+            start,
             run: plan.number,
             probe_customer: self.probe_customer,
             window,

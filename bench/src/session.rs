@@ -7,10 +7,10 @@ use rts_emulator::Profile;
 
 use crate::{
     arrivals::{Arrival, MAX_ARRIVALS, constant, poisson},
-    cli::{ArrivalKind, CompareArgs, Rate},
+    cli::{ArrivalKind, LoadArgs, Rate},
     error::Error,
-    result::{Arrivals, Mode},
-    run::Plan,
+    result::{Arrivals, Mode, Services, Setup},
+    run::{CALL_DEADLINE, Plan},
     trace::{Day, Trace},
 };
 
@@ -50,14 +50,16 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::Usage`] or [`Error::Read`].
-    pub fn new(args: &CompareArgs) -> Result<Self, Error> {
+    pub fn new(args: &LoadArgs, channels: usize) -> Result<Self, Error> {
         let usage = |text: &str| Err(Error::Usage(text.to_owned()));
         let replay = matches!(args.arrivals, ArrivalKind::Trace(_));
         if !replay && (args.day.is_some() || args.skip_idle.is_some()) {
             return usage("--day and --skip-idle are for --arrivals trace:FILE");
         }
-        if args.profile.is_some() && !args.channel.is_empty() && args.emulator.is_none() {
-            return usage("--profile needs --emulator: only an emulator has a profile");
+        if args.arrivals == ArrivalKind::Daily {
+            return usage(
+                "--arrivals daily is for tillsync plan and tillsync what-if; a trace can be replayed",
+            );
         }
         let seconds = args.seconds.unwrap_or(if replay { TRACE_SECONDS } else { DEFAULT_SECONDS });
         let (source, arrivals) = match &args.arrivals {
@@ -79,11 +81,10 @@ impl Session {
         let mut modes = args.modes.clone();
         modes.sort();
         modes.dedup();
-        let external = args.channel.len();
         Ok(Self {
             source,
             modes,
-            channels: if external > 0 { external } else { args.channels.into() },
+            channels,
             seed: args.seed,
             profile: args.profile.as_deref().map(read_profile).transpose()?,
             arrivals,
@@ -162,12 +163,33 @@ impl Session {
     }
 }
 
+/// What was asked for, as the result has it; who made it fills in the rest.
+pub(crate) fn setup(load: &LoadArgs, arrivals: Arrivals, warmup: Duration, measured: Duration) -> Setup {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Setup {
+        services: Services::External,
+        channels: 0,
+        durability: String::new(),
+        capacity_per_s: None,
+        profile_toml: None,
+        seed: load.seed,
+        arrivals,
+        seconds: measured.as_secs_f64(),
+        warmup_s: warmup.as_secs_f64(),
+        probe_per_s: load.probe_rate,
+        rts_timeout_ms: millis(Duration::from_secs_f64(load.rts_timeout)),
+        call_deadline_ms: millis(CALL_DEADLINE),
+        sample: load.sample.into(),
+        assumed: None,
+    }
+}
+
 /// A preset by its name, or a file.
 pub(crate) fn read_profile(path: &Path) -> Result<Profile, Error> {
     Profile::load(path).map_err(|error| Error::Usage(format!("profile {}: {error}", path.display())))
 }
 
-fn read_trace(path: &Path, args: &CompareArgs) -> Result<Trace, Error> {
+pub(crate) fn read_trace(path: &Path, args: &LoadArgs) -> Result<Trace, Error> {
     let wrong = |error: String| Error::Usage(format!("{}: {error}", path.display()));
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let mut trace = Trace::parse(&text).map_err(|error| wrong(error.to_string()))?;
@@ -190,7 +212,7 @@ mod tests {
 
     fn session(arguments: &[&str]) -> Result<Session, Error> {
         let cli = Cli::try_parse_from(["tillsync"].iter().chain(arguments)).unwrap();
-        Session::new(&cli.compare)
+        Session::new(&cli.compare.load, 2)
     }
 
     fn wrong(arguments: &[&str]) -> String {

@@ -106,6 +106,7 @@ pub fn result() -> ResultFile {
             rts_timeout_ms: 2_000,
             call_deadline_ms: 10_000,
             sample: 200,
+            assumed: None,
         },
         runs,
         ledger: Some(Ledger {

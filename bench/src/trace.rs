@@ -50,6 +50,16 @@ pub enum TraceError {
 }
 
 impl Trace {
+    /// How many arrivals fell into each hour of the day, all days together.
+    #[must_use]
+    pub fn by_hour(&self) -> [u64; 24] {
+        let mut hours = [0; 24];
+        for (offset_ms, _) in &self.rows {
+            hours[((self.first_ms + offset_ms) % DAY_MS / 3_600_000) as usize] += 1;
+        }
+        hours
+    }
+
     /// Reads a trace of at most [`MAX_ARRIVALS`] rows.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What the figures say, in words: computed from the result alone, so that another profile gives other words.
 
-use crate::result::{Ledger, Mode, ResultFile, Run, enough};
+use crate::result::{Ledger, Mode, ResultFile, Run, Services, enough};
 
 /// The sentence that answers the question: what happened at the hardest rate that all modes were put to.
 #[must_use]
@@ -36,6 +36,11 @@ pub fn capacity(result: &ResultFile) -> String {
 #[must_use]
 pub fn ledger(result: &ResultFile) -> String {
     const NONE: &str = "Ledger: the services could not be read, so nothing is proved.";
+    const PLANNED: &str =
+        "Simulated in virtual time: there are no customers to count, so there is no ledger.";
+    if result.setup.services == Services::Simulated {
+        return PLANNED.to_owned();
+    }
     result.ledger.as_ref().map_or_else(|| NONE.to_owned(), ledger_line)
 }
 

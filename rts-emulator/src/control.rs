@@ -77,6 +77,9 @@ impl EmulatorService for Control {
             mean_service: time(figures.mean_service),
             mean_timer_lateness: lateness.try_into().ok(),
             outage: figures.outage,
+            refused_throttle: figures.refused_throttle,
+            batch_now: figures.batch_now,
+            slowness: figures.slowness,
         }))
     }
 }

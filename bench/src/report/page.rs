@@ -14,13 +14,7 @@ const STYLE: &str = include_str!("style.css");
 /// The report as one HTML file without a reference to anything outside it.
 #[must_use]
 pub fn render(result: &ResultFile) -> String {
-    let mut html = String::from(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <meta name=\"color-scheme\" content=\"light dark\"><title>Tillsync: sync against async</title>",
-    );
-    // Writing to a string cannot fail, here and below.
-    let _ = write!(html, "<link rel=\"icon\" href=\"data:,\"><style>{STYLE}</style></head><body><main>");
+    let mut html = head("Tillsync: sync against async");
     html += "<h1>Creating a customer: sync against async</h1>";
     let _ = write!(html, "<p class=\"answer\">{}</p>", escape(&verdict::headline(result)));
     html += "<ul>";
@@ -43,6 +37,17 @@ pub fn render(result: &ResultFile) -> String {
     html
 }
 
+/// The beginning of a page of ours, up to its words.
+pub(super) fn head(title: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>{}</title>\
+         <link rel=\"icon\" href=\"data:,\"><style>{STYLE}</style></head><body><main>",
+        escape(title)
+    )
+}
+
 /// The three modes, for those who do not know them.
 const WORDS: &str = "<h2>Words</h2><dl>\
     <dt>sync</dt><dd>The store calls headquarters while the customer waits. If headquarters fails, the create fails.</dd>\
@@ -57,6 +62,7 @@ const WORDS: &str = "<h2>Words</h2><dl>\
 
 fn ledger(result: &ResultFile) -> String {
     let class = match &result.ledger {
+        _ if result.setup.services == Services::Simulated => "",
         Some(ledger) if ledger.holds() => "good",
         _ => "bad",
     };
@@ -151,6 +157,7 @@ fn measured(result: &ResultFile) -> String {
             "in the harness's process, as real servers over loopback TCP: they share its processors"
         }
         Services::External => "up already, at the addresses on the command line",
+        Services::Simulated => "none: simulated in virtual time",
     };
     let arrivals = match &setup.arrivals {
         Arrivals::Poisson => "Poisson".to_owned(),
@@ -159,6 +166,9 @@ fn measured(result: &ResultFile) -> String {
             let day = day.as_ref().map_or_else(String::new, |day| format!(", day {day}"));
             let idle = skip_idle_s.map_or_else(String::new, |s| format!(", pauses shortened to {s} s"));
             format!("replayed from {file}{day}{idle}")
+        }
+        Arrivals::Daily { creates_per_day } => {
+            format!("{creates_per_day} a day, Poisson at a rate that follows the day")
         }
     };
     let rows = [

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     acknowledged::Acknowledged,
-    customers::{customer, guid, rng_of},
+    customers::{create_of, customer},
     error::Error,
     services::Fleet,
 };
@@ -36,7 +36,7 @@ const MAX_IN_FLIGHT: u64 = 20_000;
 /// The name under which such failures are counted.
 const OVERFLOW: &str = "GENERATOR_OVERFLOW";
 /// The channel that the probe says it is.
-const PROBE_CHANNEL: &str = "tillsync-probe";
+pub const PROBE_CHANNEL: &str = "tillsync-probe";
 
 /// What the calls of a run share.
 pub struct Calls {
@@ -46,6 +46,9 @@ pub struct Calls {
     pub recorder: Arc<Recorder>,
     pub followed: Arc<Followed>,
     pub seed: u64,
+    /// Wall time, in microseconds, at which GUIDs count the run's start; and the start.
+    pub epoch_micros: i64,
+    pub start: Instant,
     pub run: u64,
     pub probe_customer: Uuid,
     pub window: Window,
@@ -59,8 +62,7 @@ impl Calls {
             self.recorder.create(due, self.clock.now(), Err(OVERFLOW));
             return;
         }
-        let mut rng = rng_of(self.seed, self.run, index);
-        let id = guid(self.clock.wall_micros(), &mut rng);
+        let (id, mut rng) = create_of(self.seed, self.run, index, self.epoch_micros, due - self.start);
         let create = CreateCustomerRequest {
             customer: Some(customer(id, &mut rng)),
             customer_id: id.to_string(),
@@ -107,9 +109,8 @@ impl Calls {
 /// # Errors
 ///
 /// [`Error::Service`].
-pub async fn known_customer(fleet: &Fleet, clock: &dyn Clock, seed: u64) -> Result<Uuid, Error> {
-    let mut rng = rng_of(seed, u64::MAX, 0);
-    let id = guid(clock.wall_micros(), &mut rng);
+pub async fn known_customer(fleet: &Fleet, epoch_micros: i64, seed: u64) -> Result<Uuid, Error> {
+    let (id, mut rng) = create_of(seed, u64::MAX, 0, epoch_micros, Duration::ZERO);
     // Checked here as a channel would: headquarters expects the ids of the parts.
     let content = convert::content(CustomerId(id), customer(id, &mut rng));
     let content = content.map_err(|violations| Error::Usage(violations.to_string()))?;

@@ -65,6 +65,7 @@ fn summary(figures: &GetFiguresResponse, queue: Vec<(f64, u32)>) -> Hq {
         refused: figures.refused_queue_full
             + figures.refused_longest_wait
             + figures.refused_rate_limit
+            + figures.refused_throttle
             + figures.refused_outage,
         mean_wait_ms: wait.as_secs_f64() * 1_000.0,
         queue,

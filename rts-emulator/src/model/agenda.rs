@@ -37,9 +37,9 @@ impl Agenda {
         self.heap.push(Reverse((at, due, key, id)));
     }
 
-    /// The next instant, and what is due then. Never of a call that has moved on.
-    pub(super) fn next(&self) -> Option<(Nanos, Due)> {
-        self.heap.peek().map(|Reverse((at, due, ..))| (*at, *due))
+    /// The next instant at which something is due. Never of a call that has moved on.
+    pub(super) fn next(&self) -> Option<Nanos> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     pub(super) fn pop(&mut self, calls: &Calls) -> Option<(Due, CallId)> {

@@ -14,6 +14,15 @@ pub struct CallId {
     slot: u32,
 }
 
+impl CallId {
+    /// A small number for what is kept about the call outside the model: the least that no call in the model has.
+    /// Another call may have it once this one's last event has been told.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
 #[cfg(test)]
 impl CallId {
     /// The how manieth call it is, from 0.

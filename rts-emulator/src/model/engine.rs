@@ -238,11 +238,18 @@ impl Model {
     }
 
     fn next(&self) -> Option<(Nanos, Next)> {
-        let change = self.timeline.next_change().map(|at| (at, Next::Change));
-        let work = self.pace.next().map(|at| (at, Next::WorkEnds));
-        let due = self.agenda.next().map(|(at, _)| (at, Next::Due));
+        // What never happens is at the end of time.
+        let change = self.timeline.next_change().unwrap_or(Nanos::MAX);
+        let work = self.pace.next().unwrap_or(Nanos::MAX);
+        let due = self.agenda.next().unwrap_or(Nanos::MAX);
         // Of what is next at the same instant the first one counts.
-        [change, work, due].into_iter().flatten().reduce(|a, b| if b.0 < a.0 { b } else { a })
+        let next = match change.min(work).min(due) {
+            Nanos::MAX => return None,
+            at if at == change => (at, Next::Change),
+            at if at == work => (at, Next::WorkEnds),
+            at => (at, Next::Due),
+        };
+        Some(next)
     }
 
     fn pass_to(&mut self, at: Nanos) {

@@ -68,11 +68,14 @@ impl Tally {
 
     /// Adds the worker time since the last tick. Call it before `busy`, `batch` or `workers` changes.
     pub(super) fn tick(&mut self, now: Nanos, busy: u32, batch: u32, workers: u32) {
-        let elapsed = u128::from(now.saturating_sub(self.last));
+        if now <= self.last {
+            return;
+        }
+        let elapsed = u128::from(now - self.last);
         self.busy_time += elapsed * u128::from(busy + batch.min(workers.saturating_sub(busy)));
         // A profile with fewer workers leaves the busy ones at work.
         self.worker_time += elapsed * u128::from(workers.max(busy));
-        self.last = self.last.max(now);
+        self.last = now;
     }
 
     pub(super) fn refused(&mut self, reason: Reason) {

@@ -351,5 +351,6 @@ fn positive_ms(field: &str, value: f64) -> Result<Nanos, ProfileError> {
 /// Rounds; what is negative becomes 0.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
 pub(super) fn nanos(value: f64) -> Nanos {
-    value.max(0.0).round() as Nanos
+    // Most processors that this is compiled for have no instruction for `round`.
+    (value.max(0.0) + 0.5) as Nanos
 }

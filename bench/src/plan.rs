@@ -1,0 +1,337 @@
+//! The planner (rule B10): the comparison in virtual time, for chains far larger than the machine. Headquarters is
+//! the emulator's model, the same code that the live emulator runs; stores, jobs and traffic are modelled around
+//! it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`traffic`] | who creates when |
+//! | [`sim`] | one run, event by event |
+//! | [`jobs`] | P-job, customer sync job, 1010 |
+//! | [`overhead`] | what stores add |
+//! | `tally` | what is counted |
+//! | [`check`] | the same case planned and measured |
+//! | [`what_if`] | which stores should create async, when, and what that depends on |
+
+use std::{num::NonZeroUsize, process::ExitCode, str::FromStr, sync::Mutex, thread, time::Duration};
+
+use clap::Args;
+use rand::{SeedableRng as _, rngs::SmallRng};
+use rts_emulator::Profile;
+
+use crate::{
+    cli::{ArrivalKind, LoadArgs, within},
+    compare::write_and_say,
+    error::Error,
+    machine,
+    result::{Arrivals, Assumed, Mode, ResultFile, Run, SCHEMA_VERSION, Services, Setup},
+    session::{Session, read_profile, setup},
+};
+
+pub mod check;
+pub mod jobs;
+pub mod overhead;
+pub mod sim;
+mod tally;
+#[cfg(test)]
+mod tests;
+pub mod traffic;
+pub mod what_if;
+
+use jobs::{Job, Jobs};
+use overhead::Overhead;
+use sim::{Names, Scenario, simulate};
+use traffic::{Curve, Sizes, Traffic};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Options of a plan.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// The load.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// The chain.
+    #[command(flatten)]
+    pub chain: ChainArgs,
+    /// Simulate and measure the same small case, and show both: the embedded services take as long as compare does.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// What a chain is like, beyond headquarters.
+#[derive(Debug, Clone, Args)]
+pub struct ChainArgs {
+    /// Stores, 1 to 20000.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=20_000), value_name = "N")]
+    pub stores: u32,
+    /// How different in size they are: standard deviation of the logarithm of their creates; 0: all alike.
+    #[arg(long, default_value = "0", value_parser = spread, allow_negative_numbers = true, value_name = "SIGMA")]
+    pub spread: f64,
+    /// For --arrivals daily: creates of an average store in a day.
+    #[arg(long, default_value = "100", value_parser = per_day, allow_negative_numbers = true, value_name = "N")]
+    pub creates_per_day: f64,
+    /// What a store, and the way to it, add to a sync create, in milliseconds.
+    #[arg(long, default_value = "4", value_parser = millis, allow_negative_numbers = true, value_name = "MS")]
+    pub sync_overhead: f64,
+    /// How long an async create takes, in milliseconds.
+    #[arg(long, default_value = "1.6", value_parser = millis, allow_negative_numbers = true, value_name = "MS")]
+    pub async_takes: f64,
+    /// Seconds between two runs of the P-job, the customer sync job, and 1010, each 0.05 to 86400. 900 is the
+    /// documented habit.
+    #[arg(long, default_value = "0.5,0.5,0.5", value_name = "P,SYNC,1010")]
+    pub schedules: Schedules,
+    /// Workers at headquarters that the customer sync job takes from calls while it runs.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub conversion_workers: u32,
+    /// Threads; the result is the same with any number [default: one for each processor].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+fn spread(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=3.0)
+}
+
+fn per_day(text: &str) -> Result<f64, String> {
+    within(text, 0.01..=1e6)
+}
+
+fn millis(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=60_000.0)
+}
+
+/// Pauses between two runs of the P-job, the customer sync job, and 1010, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedules(pub [f64; 3]);
+
+impl FromStr for Schedules {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pauses: Result<Vec<f64>, String> =
+            text.split(',').map(|pause| within(pause.trim(), 0.05..=86_400.0)).collect();
+        let three =
+            pauses?.try_into().map_err(|_| "is not three pauses in seconds, such as 5,5,5".to_owned());
+        three.map(Self)
+    }
+}
+
+/// How much longer a pause between two runs of a job is by chance, at most; as the services have it.
+const JITTER: f64 = 0.2;
+/// How long the three jobs take, and for each customer, in milliseconds: of the size that the services show on the
+/// machine of the README.
+const JOBS_MS: [(f64, f64); 3] = [(5.0, 0.05), (5.0, 0.1), (5.0, 0.05)];
+/// Keeps the sizes of stores apart from everything else that the seed decides.
+const SEED_OF_SIZES: u64 = 0x7469_6c6c;
+
+impl ChainArgs {
+    fn overhead(&self) -> Overhead {
+        Overhead::fixed(self.sync_overhead, self.async_takes)
+    }
+
+    fn jobs(&self) -> Jobs {
+        jobs(self.schedules)
+    }
+
+    fn sizes(&self, seed: u64) -> Sizes {
+        let mut rng = SmallRng::seed_from_u64(seed ^ SEED_OF_SIZES);
+        Sizes::drawn(self.stores as usize, self.spread, &mut rng)
+    }
+
+    fn creates_per_day(&self) -> f64 {
+        self.creates_per_day * f64::from(self.stores)
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
+/// The jobs at these pauses.
+fn jobs(schedules: Schedules) -> Jobs {
+    let job = |place: usize| {
+        let (per_run, per_customer) = JOBS_MS[place];
+        Job {
+            interval: Duration::from_secs_f64(schedules.0[place]),
+            jitter: JITTER,
+            per_run: Duration::from_secs_f64(per_run / 1e3),
+            per_customer: Duration::from_secs_f64(per_customer / 1e3),
+        }
+    };
+    Jobs { upload: job(0), conversion: job(1), feed: job(2) }
+}
+
+/// Plans, prints the table, and says with which code to end.
+///
+/// # Errors
+///
+/// What makes no sense, or a file that cannot be written.
+pub async fn plan(args: PlanArgs, command: Vec<String>) -> Result<ExitCode, Error> {
+    if args.check {
+        return check::check(args, command).await;
+    }
+    let out = args.load.out.clone();
+    let result = run(&args, command)?;
+    write_and_say(&result, &out)
+}
+
+/// Makes every run of a plan.
+///
+/// # Errors
+///
+/// [`Error::Usage`] or [`Error::Read`].
+pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
+    let load = &args.load;
+    let profile = load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
+    let capacity = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    let runs = if load.arrivals == ArrivalKind::Daily {
+        day(args, &profile)?
+    } else {
+        let session = Session::new(load, args.chain.stores as usize)?;
+        let plans = session.plans(capacity)?;
+        in_parallel(args.chain.threads(), plans, |plan| {
+            let scenario =
+                scenario(args, &profile, plan.mode, plan.arrivals.len() as u64, plan.warmup, plan.measured);
+            simulate(&scenario, plan.mode, plan.offered_per_s, plan.arrivals.into_iter())
+                .map(|simulated| Run { speedup: plan.speedup, ..simulated.run })
+                .map_err(|error| Error::Usage(error.to_string()))
+        })?
+    };
+    let mut runs = runs;
+    runs.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.offered_per_s.total_cmp(&b.offered_per_s)));
+    Ok(result(args, command, &profile, runs))
+}
+
+/// A day, in each mode.
+fn day(args: &PlanArgs, profile: &Profile) -> Result<Vec<Run>, Error> {
+    let load = &args.load;
+    let (curve, sizes) = (Curve::day(args.chain.creates_per_day()), args.chain.sizes(load.seed));
+    let mut modes = load.modes.clone();
+    modes.sort();
+    modes.dedup();
+    let measured = load.seconds.map_or(DAY, Duration::from_secs_f64);
+    let days = measured.as_secs_f64() / DAY.as_secs_f64();
+    in_parallel(args.chain.threads(), modes, |mode| {
+        let expected = args.chain.creates_per_day() * days;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
+        let scenario = scenario(args, profile, mode, expected as u64, Duration::ZERO, measured);
+        let traffic = Traffic::drawn(&curve, &sizes, measured, load.seed);
+        simulate(&scenario, mode, expected / measured.as_secs_f64(), traffic)
+            .map(|simulated| simulated.run)
+            .map_err(|error| Error::Usage(error.to_string()))
+    })
+}
+
+fn scenario(
+    args: &PlanArgs,
+    profile: &Profile,
+    mode: Mode,
+    creates: u64,
+    warmup: Duration,
+    measured: Duration,
+) -> Scenario {
+    let (load, chain) = (&args.load, &args.chain);
+    Scenario {
+        profile: profile.clone(),
+        seed: load.seed,
+        modes: vec![mode; chain.stores as usize],
+        overhead: chain.overhead(),
+        jobs: chain.jobs(),
+        conversion_workers: chain.conversion_workers,
+        rts_timeout: Duration::from_secs_f64(load.rts_timeout),
+        probe_per_s: load.probe_rate,
+        warmup,
+        measured,
+        follow_every: match load.sample {
+            0 => u64::MAX,
+            sample => creates.div_ceil(sample.into()).max(1),
+        },
+        names: Names::Numbers,
+        goal: Duration::MAX,
+    }
+}
+
+/// Does work on several threads; what comes of it is in the order of the work.
+fn in_parallel<T: Send, R: Send>(
+    threads: usize,
+    work: Vec<T>,
+    act: impl Fn(T) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
+    let done: Mutex<Vec<Option<Result<R, Error>>>> = Mutex::new(work.iter().map(|_| None).collect());
+    let open = Mutex::new(work.into_iter().enumerate());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = open.lock().map_or(None, |mut open| open.next());
+                    let Some((place, piece)) = next else { break };
+                    let result = act(piece);
+                    if let Ok(mut done) = done.lock() {
+                        done[place] = Some(result);
+                    }
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_default().into_iter().flatten().collect()
+}
+
+/// The result file. It holds nothing that is different when the same plan is made again: no time of day, and no
+/// number of threads.
+fn result(args: &PlanArgs, command: Vec<String>, profile: &Profile, runs: Vec<Run>) -> ResultFile {
+    let load = &args.load;
+    let daily = Arrivals::Daily { creates_per_day: args.chain.creates_per_day() };
+    // Checked already, unless it is a day.
+    let (arrivals, warmup) = Session::new(load, args.chain.stores as usize)
+        .map_or((daily, Duration::ZERO), |session| (session.arrivals, session.warmup));
+    let seconds = runs.iter().map(|run| run.seconds).fold(0.0, f64::max);
+    ResultFile {
+        schema_version: SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: machine::commit(),
+        started: "1970-01-01T00:00:00Z".to_owned(),
+        elapsed_s: runs.iter().map(|run| run.seconds).sum(),
+        command: without_threads(command),
+        interrupted: false,
+        machine: machine::machine(),
+        setup: Setup {
+            services: Services::Simulated,
+            channels: args.chain.stores as usize,
+            durability: "simulated".to_owned(),
+            capacity_per_s: Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite()),
+            profile_toml: profile.to_toml().ok(),
+            assumed: Some(assumed(&args.chain)),
+            ..setup(load, arrivals, warmup, Duration::from_secs_f64(seconds))
+        },
+        runs,
+        ledger: None,
+        warnings: Vec::new(),
+        process: crate::result::Process::default(),
+    }
+}
+
+fn assumed(chain: &ChainArgs) -> Assumed {
+    let ms = |place: usize| chain.schedules.0[place] * 1e3 * (1.0 + JITTER / 2.0);
+    Assumed {
+        sync_overhead_ms: chain.sync_overhead,
+        async_ms: chain.async_takes,
+        schedules_ms: [ms(0), ms(1), ms(2)],
+        jitter: JITTER,
+        jobs_ms: JOBS_MS,
+        conversion_workers: chain.conversion_workers,
+    }
+}
+
+/// The command line, but for the option that changes nothing.
+fn without_threads(command: Vec<String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = command.into_iter();
+    while let Some(word) = words.next() {
+        if word == "--threads" {
+            words.next();
+        } else if !word.starts_with("--threads=") {
+            kept.push(word);
+        }
+    }
+    kept
+}
