@@ -9,11 +9,13 @@
 //! | `rts`, `control` | the services: calls through the gate, and the control of it |
 //! | `alone` | a headquarters in memory |
 //! | [`server`] | all of it on a listener |
+//! | [`calibrate`] | from observed calls to a profile |
 //! | [`cli`] | the command line |
 //! | [`check_model`], [`check_queue`] | the model and the live server against queueing theory |
 //! | `status`, [`telemetry`] | every status and every metric |
 
 mod alone;
+pub mod calibrate;
 pub mod check_model;
 pub mod check_queue;
 pub mod cli;
