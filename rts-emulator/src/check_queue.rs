@@ -1,5 +1,5 @@
-//! The live server against queueing theory (rule R5): Poisson arrivals over gRPC, open loop, at one worker with
-//! exponential service times.
+//! The live server against queueing theory (rule R5): Poisson arrivals over gRPC, open loop, exponential service
+//! times, one worker and several.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,21 +15,28 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Endpoint};
 
 use crate::{
+    check_model::interval,
     model::{
         Nanos, Served,
         theory::{mean_s, mmc_mean_wait_s, waits},
     },
-    profile::{Method, Profile, ProfileError},
+    profile::{Distribution, Profile, ProfileError, ServiceTime},
     server::{Deps, EmulatorError, serve},
 };
 
-/// Loads that are checked, as shares of the capacity.
-pub const LOADS: [f64; 3] = [0.5, 0.7, 0.9];
-/// How far the server's mean wait may be off the recursion.
-const TOLERANCE: f64 = 0.1;
+/// Loads that are checked, as shares of the capacity, at each number of workers.
+pub const LOADS: [f64; 3] = [0.5, 0.8, 0.9];
+/// Workers.
+pub const WORKERS: [u32; 3] = [1, 4, 16];
+/// Mean service time, in milliseconds.
+const SERVICE_MS: f64 = 10.0;
+/// How far the server's mean wait may be off the recursion: with many workers there is little of it.
+const TOLERANCES: (f64, f64) = (0.03, 0.05);
+/// Stretches of a run whose means give its confidence interval.
+const BATCHES: usize = 20;
 /// The head of the table that [`Row`]s make; times are means in milliseconds.
 pub const HEADER: &str = "\
-load  calls   wait: server  caller  recursion  formula   off recursion: server  caller   sent, answered late by";
+workers load  calls   wait: server  recursion   off   99 % interval  formula          caller  sent, answered late by";
 
 /// Why a check could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -65,19 +72,23 @@ pub enum CheckError {
 /// What was found at one load. Means, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
+    /// Workers.
+    pub workers: u32,
     /// Share of the capacity.
     pub load: f64,
     /// Calls sent.
     pub calls: usize,
     /// Wait by the server's figures.
     pub server_s: f64,
+    /// Exact wait, by the recursion of Kiefer and Wolfowitz (Lindley's for one worker) over the instants at which the
+    /// calls arrived and the drawn service times.
+    pub recursion_s: f64,
+    /// Half the width of the confidence interval of the server's mean wait, by the means of stretches of the run.
+    pub half_width_s: f64,
+    /// Wait by Erlang's C formula.
+    pub formula_s: f64,
     /// Response time from the instant a call was sent, less its service time.
     pub caller_s: f64,
-    /// Exact wait, by Lindley's recursion over the instants at which calls were sent and the drawn service
-    /// times.
-    pub recursion_s: f64,
-    /// Wait by the M/M/1 formula.
-    pub formula_s: f64,
     /// How late calls were sent.
     pub sent_late_s: f64,
     /// How late timers delivered answers.
@@ -91,10 +102,17 @@ impl Row {
         self.server_s / self.recursion_s - 1.0
     }
 
-    /// Whether the server's mean wait is within 10 % of the recursion.
+    /// Whether the formula's wait is in the run's interval.
+    #[must_use]
+    pub fn formula_is_inside(&self) -> bool {
+        (self.formula_s - self.server_s).abs() <= self.half_width_s
+    }
+
+    /// Whether the server's mean wait is near enough to the recursion, and the formula's is in the interval.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.deviation().abs() <= TOLERANCE
+        let tolerance = if self.workers < 16 { TOLERANCES.0 } else { TOLERANCES.1 };
+        self.deviation().abs() <= tolerance && self.formula_is_inside()
     }
 }
 
@@ -103,17 +121,20 @@ impl fmt::Display for Row {
         let ms = |seconds: f64| seconds * 1e3;
         write!(
             f,
-            "{:>3.0}% {:>6} {:>14.2} {:>7.2} {:>10.2} {:>8.2} {:>22.1}% {:>6.1}% {:>11.2} {:>5.2} ms",
+            "{:>7} {:>3.0}% {:>6} {:>14.3} {:>10.3} {:>4.1}% {:>14.3} {:>8.3}, {:<8} {:>6.3} {:>11.3} {:>6.3} ms{}",
+            self.workers,
             self.load * 100.0,
             self.calls,
             ms(self.server_s),
-            ms(self.caller_s),
             ms(self.recursion_s),
-            ms(self.formula_s),
             self.deviation() * 100.0,
-            (self.caller_s / self.recursion_s - 1.0) * 100.0,
+            ms(self.half_width_s),
+            ms(self.formula_s),
+            if self.formula_is_inside() { "inside" } else { "outside" },
+            ms(self.caller_s),
             ms(self.sent_late_s),
             ms(self.answered_late_s),
+            if self.is_good() { "" } else { "  <- off" },
         )
     }
 }
@@ -123,25 +144,38 @@ impl fmt::Display for Row {
 /// # Errors
 ///
 /// [`CheckError`].
-pub async fn check(clock: Arc<dyn Clock>, load: f64, time: Duration, seed: u64) -> Result<Row, CheckError> {
-    let profile = Profile::preset("mm1")?;
-    let mean_service_s = profile.service_of(Method::Get).mean() / 1e3;
-    let per_s = load * profile.capacity_per_s();
+pub async fn check(
+    clock: Arc<dyn Clock>,
+    workers: u32,
+    load: f64,
+    time: Duration,
+    seed: u64,
+) -> Result<Row, CheckError> {
+    let service = ServiceTime::new(Distribution::Exponential, SERVICE_MS);
+    let profile = Profile { workers, service, ..Profile::preset("mm1")? };
+    let mean_service_s = SERVICE_MS / 1e3;
+    let per_s = load * f64::from(workers) / mean_service_s;
     let dues = poisson(per_s, time, seed);
     let Run { calls, served, figures } = run(clock, profile, &dues, seed).await?;
     let (sent, responses): (Vec<Nanos>, Vec<Nanos>) = calls.into_iter().unzip();
     let late: Vec<Nanos> = sent.iter().zip(&dues).map(|(sent, due)| sent.saturating_sub(*due)).collect();
+    let arrivals: Vec<Nanos> = served.iter().map(|served| served.arrived).collect();
     let services: Vec<Nanos> = served.iter().map(|served| served.service).collect();
+    let stretches = served.chunks(served.len().div_ceil(BATCHES).max(1));
+    let means: Vec<f64> =
+        stretches.map(|calls| mean_s(&calls.iter().map(Served::wait).collect::<Vec<_>>())).collect();
     let seconds = |time: Option<prost_types::Duration>| {
-        time.and_then(|time| Duration::try_from(time).ok()).unwrap_or_default().as_secs_f64()
+        time.map_or(0.0, |time| time.seconds as f64 + f64::from(time.nanos) / 1e9)
     };
     Ok(Row {
+        workers,
         load,
         calls: dues.len(),
         server_s: seconds(figures.mean_wait),
+        recursion_s: mean_s(&waits(&arrivals, &services, workers as usize)),
+        half_width_s: interval(&means).half_width,
+        formula_s: mmc_mean_wait_s(per_s, mean_service_s, workers),
         caller_s: mean_s(&responses) - mean_s(&services),
-        recursion_s: mean_s(&waits(&sent, &services, 1)),
-        formula_s: mmc_mean_wait_s(per_s, mean_service_s, 1),
         sent_late_s: mean_s(&late),
         answered_late_s: seconds(figures.mean_timer_lateness),
     })
@@ -246,13 +280,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_row_compares_server_caller_recursion_and_formula() {
-        let row = check(Arc::new(SystemClock), 0.5, Duration::from_millis(500), 1).await.unwrap();
-        assert!((row.formula_s - 0.020).abs() < 1e-9);
-        assert!(row.caller_s > row.server_s, "{row}");
-        let off = Row { server_s: 0.0112, recursion_s: 0.010, ..row };
-        assert!(!off.is_good() && Row { server_s: 0.0108, ..off }.is_good());
+    async fn a_row_compares_server_recursion_formula_and_caller() {
+        let row = check(Arc::new(SystemClock), 4, 0.5, Duration::from_millis(500), 1).await.unwrap();
+        assert!((row.formula_s - 0.00087).abs() < 1e-5, "{row}");
+        assert!(row.deviation().abs() < 1e-3 && row.caller_s > row.server_s, "{row}");
+        let good = Row { server_s: 0.0102, recursion_s: 0.010, formula_s: 0.012, half_width_s: 0.002, ..row };
+        assert!(good.is_good() && !Row { server_s: 0.0104, ..good }.is_good());
+        assert!(
+            !Row { formula_s: 0.013, ..good }.is_good()
+                && Row { server_s: 0.0104, workers: 16, ..good }.is_good()
+        );
         assert_eq!(HEADER.lines().count(), 1);
-        assert!(off.to_string().contains("12.0%"), "{off}");
+        assert!(good.to_string().contains("2.0%") && good.to_string().contains("inside"), "{good}");
     }
 }

@@ -75,7 +75,10 @@ impl EmulatorService for Control {
             utilization: figures.utilization,
             mean_wait: time(figures.mean_wait),
             mean_service: time(figures.mean_service),
-            mean_timer_lateness: lateness.try_into().ok(),
+            mean_timer_lateness: Some(prost_types::Duration {
+                seconds: lateness / 1_000_000_000,
+                nanos: i32::try_from(lateness % 1_000_000_000).unwrap_or_default(),
+            }),
             outage: figures.outage,
             refused_throttle: figures.refused_throttle,
             batch_now: figures.batch_now,

@@ -12,6 +12,7 @@
 //! | [`calibrate`] | from observed calls to a profile |
 //! | [`cli`] | the command line |
 //! | [`check_model`], [`check_queue`] | the model and the live server against queueing theory |
+//! | [`overhead`], [`top`] | what it costs itself, and how it is doing |
 //! | `status`, [`telemetry`] | every status and every metric |
 
 mod alone;
@@ -22,11 +23,13 @@ pub mod cli;
 mod control;
 mod gate;
 pub mod model;
+pub mod overhead;
 pub mod profile;
 mod rts;
 pub mod server;
 mod status;
 pub mod telemetry;
+pub mod top;
 
 pub use profile::{Profile, ProfileError};
 pub use server::{Backend, Deps, EmulatorError, serve};

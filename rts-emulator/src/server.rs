@@ -1,6 +1,6 @@
 //! The emulator as a server: the real-time service behind the gate, and its control, on one listener.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use service_kit::{
     clock::{Clock, Ids},
@@ -77,6 +77,9 @@ pub enum EmulatorError {
     /// The address of headquarters is not one.
     #[error("the address of headquarters, {0}, is not of the form http://host:port")]
     Address(String),
+    /// No thread for the timer.
+    #[error("no thread for the timer: {0}")]
+    Timer(io::Error),
     /// Serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -127,10 +130,12 @@ async fn run(listener: TcpListener, shutdown: CancellationToken, deps: Deps) -> 
     if let Ok(address) = listener.local_addr() {
         info!(%address, capacity_per_s, "listening");
     }
-    tokio::select! {
-        served = server.serve(listener, shutdown) => Ok(served?),
-        never = gate.drive() => match never {},
-    }
+    // It ends when the gate is closed.
+    thread::Builder::new()
+        .name("rts-timer".to_owned())
+        .spawn(move || gate.drive())
+        .map_err(EmulatorError::Timer)?;
+    Ok(server.serve(listener, shutdown).await?)
 }
 
 struct Closes(Arc<Gate>);

@@ -36,6 +36,24 @@ fn a_configuration_that_cannot_work_is_told_in_one_line() {
 }
 
 #[test]
+fn a_file_that_cannot_tell_is_no_fault_of_the_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let calls = folder.path().join("calls.csv");
+    std::fs::write(&calls, "start_ms,duration_ms,status\n1,2,OK\n").expect("a file");
+    let calls = calls.to_str().expect("text");
+    for (arguments, code, expected) in [
+        (&["calibrate", calls][..], 65, "1 served calls are too few to tell anything"),
+        (&["calibrate", "nowhere.csv"], 64, "nowhere.csv: No such file"),
+        (&["top", "--emulator", "http://127.0.0.1:1", "--times", "1"], 64, "no emulator answers at"),
+    ] {
+        let output = run(arguments);
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.lines().count() == 1 && told.contains(expected), "{told}");
+    }
+}
+
+#[test]
 fn help_is_the_manual() {
     let help = run(&["--help"]);
     assert!(help.status.success());
@@ -49,9 +67,13 @@ fn help_is_the_manual() {
         "--insecure",
         "RTS_EMULATOR_LISTEN",
         "check-queue",
+        "check-model",
+        "calibrate",
+        "overhead",
+        "top",
     ] {
         assert!(text.contains(word), "{word}");
     }
     let help = run(&["check-queue", "--help"]);
-    assert!(String::from_utf8(help.stdout).expect("text").contains("very long runs"));
+    assert!(String::from_utf8(help.stdout).expect("text").contains("recursion of Kiefer and Wolfowitz"));
 }
