@@ -20,30 +20,30 @@ pub struct Arrival {
 
 /// Arrivals that know nothing of each other: exponential gaps of mean `1 / per_s`, each at a channel drawn
 /// evenly, so that every channel sees Poisson arrivals too.
-#[must_use]
-pub fn poisson(per_s: f64, length: Duration, channels: usize, rng: &mut impl Rng) -> Vec<Arrival> {
-    let Ok(gaps) = Exp::new(per_s) else { return Vec::new() };
-    let mut arrivals = Vec::new();
+pub fn poisson<R: Rng>(
+    per_s: f64,
+    length: Duration,
+    channels: usize,
+    mut rng: R,
+) -> impl Iterator<Item = Arrival> {
+    let gaps = Exp::new(per_s).ok();
     let mut due = 0.0;
-    while arrivals.len() < MAX_ARRIVALS {
-        due += gaps.sample(rng);
-        if due >= length.as_secs_f64() {
-            break;
-        }
+    std::iter::from_fn(move || {
+        due += gaps?.sample(&mut rng);
         let channel = rng.random_range(0..channels.max(1));
-        arrivals.push(Arrival { due: Duration::from_secs_f64(due), channel });
-    }
-    arrivals
+        (due < length.as_secs_f64()).then(|| Arrival { due: Duration::from_secs_f64(due), channel })
+    })
+    .fuse()
+    .take(MAX_ARRIVALS)
 }
 
 /// Arrivals at equal distances, at the channels in turn. The first is due after half a distance.
-#[must_use]
-pub fn constant(per_s: f64, length: Duration, channels: usize) -> Vec<Arrival> {
-    let dues = (0..MAX_ARRIVALS).map(|index| (index as f64 + 0.5) / per_s);
-    dues.take_while(|due| *due < length.as_secs_f64())
-        .enumerate()
-        .map(|(index, due)| Arrival { due: Duration::from_secs_f64(due), channel: index % channels.max(1) })
-        .collect()
+pub fn constant(per_s: f64, length: Duration, channels: usize) -> impl Iterator<Item = Arrival> {
+    let dues = (0..MAX_ARRIVALS).map(move |index| (index as f64 + 0.5) / per_s);
+    dues.take_while(move |due| *due < length.as_secs_f64()).enumerate().map(move |(index, due)| Arrival {
+        due: Duration::from_secs_f64(due),
+        channel: index % channels.max(1),
+    })
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn b2_constant_arrivals_have_the_exact_rate() {
-        let arrivals = constant(40.0, Duration::from_secs(10), 2);
+        let arrivals: Vec<Arrival> = constant(40.0, Duration::from_secs(10), 2).collect();
         assert_eq!(arrivals.len(), 400);
         assert_eq!(arrivals[1].due - arrivals[0].due, Duration::from_millis(25));
         assert_eq!(arrivals.iter().filter(|a| a.channel == 0).count(), 200);
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn b2_poisson_arrivals_have_mean_and_variance_of_poisson() {
-        let arrivals = poisson(100.0, HOUR, 2, &mut StdRng::seed_from_u64(1));
+        let arrivals: Vec<Arrival> = poisson(100.0, HOUR, 2, StdRng::seed_from_u64(1)).collect();
         let mut counts = vec![0.0_f64; 3600];
         for arrival in &arrivals {
             counts[arrival.due.as_secs() as usize] += 1.0;
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn r3_the_seed_decides() {
-        let of = |seed| poisson(50.0, HOUR, 2, &mut StdRng::seed_from_u64(seed));
+        let of = |seed| poisson(50.0, HOUR, 2, StdRng::seed_from_u64(seed)).collect::<Vec<_>>();
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
     }

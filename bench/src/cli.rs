@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     chain::UpArgs,
-    plan::{PlanArgs, what_if::WhatIfArgs},
+    plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
     result::Mode,
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
 };
@@ -51,6 +51,8 @@ pub enum Command {
     /// Which stores should create async, when, and how the answer moves with headquarters and schedules; in virtual
     /// time.
     WhatIf(Box<WhatIfArgs>),
+    /// Plots what each preset of the emulator does to sync creates under rising load; in virtual time.
+    Profiles(ProfilesArgs),
     /// Checks services that are up: every acknowledged create is at headquarters once, and the same everywhere.
     Ledger(LedgerArgs),
     /// Prints the table and writes the report of a result file again, without measuring.

@@ -69,6 +69,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         None => compare::compare(cli.compare, command).await,
         Some(Command::Compare(args)) => compare::compare(*args, command).await,
         Some(Command::Plan(args)) => plan::plan(*args, command).await,
+        Some(Command::Profiles(args)) => plan::profiles::profiles(&args),
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,

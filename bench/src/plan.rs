@@ -10,6 +10,7 @@
 //! | [`overhead`] | what stores add |
 //! | `tally` | what is counted |
 //! | [`check`] | the same case planned and measured |
+//! | [`profiles`] | the emulator's presets under rising load |
 //! | [`what_if`] | which stores should create async, when, and what that depends on |
 
 use std::{num::NonZeroUsize, process::ExitCode, str::FromStr, sync::Mutex, thread, time::Duration};
@@ -30,6 +31,7 @@ use crate::{
 pub mod check;
 pub mod jobs;
 pub mod overhead;
+pub mod profiles;
 pub mod sim;
 mod tally;
 #[cfg(test)]
@@ -188,12 +190,14 @@ pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
         day(args, &profile)?
     } else {
         let session = Session::new(load, args.chain.stores as usize)?;
-        let plans = session.plans(capacity)?;
-        in_parallel(args.chain.threads(), plans, |plan| {
-            let scenario =
-                scenario(args, &profile, plan.mode, plan.arrivals.len() as u64, plan.warmup, plan.measured);
-            simulate(&scenario, plan.mode, plan.offered_per_s, plan.arrivals.into_iter())
-                .map(|simulated| Run { speedup: plan.speedup, ..simulated.run })
+        let loads = session.loads(capacity)?;
+        let work = loads.iter().flat_map(|load| session.modes().iter().map(move |mode| (load, *mode)));
+        in_parallel(args.chain.threads(), work.collect(), |(load, mode)| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
+            let creates = (load.per_s * load.measured.as_secs_f64()) as u64;
+            let scenario = scenario(args, &profile, mode, creates, load.warmup, load.measured);
+            simulate(&scenario, mode, load.per_s, load.arrivals())
+                .map(|simulated| Run { speedup: load.speedup, ..simulated.run })
                 .map_err(|error| Error::Usage(error.to_string()))
         })?
     };

@@ -4,7 +4,9 @@ mod axis;
 mod figures;
 mod page;
 mod plot;
+mod profiles;
 mod what_if;
 
 pub use page::render;
+pub use profiles::profiles;
 pub use what_if::{answers, what_if};

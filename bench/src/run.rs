@@ -162,7 +162,7 @@ impl Bench {
             creates.map(|(index, arrival)| (arrival.due, Due::Create(index, *arrival))).collect();
         if self.probe_per_s > 0.0 {
             let probes = constant(self.probe_per_s, plan.warmup + plan.measured, 1);
-            dues.extend(probes.into_iter().map(|probe| (probe.due, Due::Probe)));
+            dues.extend(probes.map(|probe| (probe.due, Due::Probe)));
         }
         dues.sort_by_key(|(due, _)| *due);
         let (instants, dues): (Vec<Duration>, Vec<Due>) = dues.into_iter().unzip();

@@ -100,22 +100,47 @@ impl Session {
     /// [`Error::Usage`]: multiples of a capacity that nobody knows, or more arrivals or runs than are possible.
     pub fn plans(&self, capacity_per_s: Option<f64>) -> Result<Vec<Plan>, Error> {
         let mut plans = Vec::new();
-        let loads = match &self.source {
-            Source::Rates { rates, poisson } => self.rates(rates, *poisson, capacity_per_s)?,
-            Source::Replay { trace, speedups } => self.replays(trace, speedups),
-        };
-        for load in loads {
+        for load in self.loads(capacity_per_s)? {
+            let arrivals: Vec<Arrival> = load.arrivals().collect();
             for mode in &self.modes {
-                plans.push(Plan { number: plans.len() as u64, mode: *mode, ..load.clone() });
+                plans.push(Plan {
+                    number: plans.len() as u64,
+                    mode: *mode,
+                    offered_per_s: load.per_s,
+                    speedup: load.speedup,
+                    arrivals: arrivals.clone(),
+                    warmup: load.warmup,
+                    measured: load.measured,
+                });
             }
-        }
-        if plans.len() > MAX_RUNS {
-            return Err(Error::Usage(format!("these are {} runs; at most {MAX_RUNS} are made", plans.len())));
         }
         Ok(plans)
     }
 
-    fn rates(&self, rates: &[Rate], is_poisson: bool, capacity: Option<f64>) -> Result<Vec<Plan>, Error> {
+    /// The modes, each once.
+    #[must_use]
+    pub fn modes(&self) -> &[Mode] {
+        &self.modes
+    }
+
+    /// Every load that the modes are put to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Session::plans`].
+    pub fn loads(&self, capacity_per_s: Option<f64>) -> Result<Vec<Load>, Error> {
+        let loads = match &self.source {
+            Source::Rates { rates, poisson } => self.rates(rates, *poisson, capacity_per_s)?,
+            Source::Replay { trace, speedups } => self.replays(trace, speedups),
+        };
+        let runs = loads.len() * self.modes.len();
+        if runs > MAX_RUNS {
+            return Err(Error::Usage(format!("these are {runs} runs; at most {MAX_RUNS} are made")));
+        }
+        Ok(loads)
+    }
+
+    fn rates(&self, rates: &[Rate], is_poisson: bool, capacity: Option<f64>) -> Result<Vec<Load>, Error> {
         const UNKNOWN: &str = "this headquarters has no limit, or none that is known, so there are no multiples of \
                                it: give rates in creates per second, such as --rates 50,100";
         let length = self.warmup + self.measured;
@@ -134,32 +159,64 @@ impl Session {
                 )));
             }
             // The modes of a rate get the same arrivals; every rate its own.
-            let mut rng = StdRng::seed_from_u64(self.seed ^ per_s.to_bits());
-            let arrivals = if is_poisson {
-                poisson(per_s, length, self.channels, &mut rng)
-            } else {
-                constant(per_s, length, self.channels)
-            };
-            loads.push(self.load(per_s, None, arrivals, self.measured));
+            let dues = if is_poisson { Dues::Poisson(self.seed ^ per_s.to_bits()) } else { Dues::Constant };
+            loads.push(self.load(per_s, None, dues, self.measured));
         }
         Ok(loads)
     }
 
-    fn replays(&self, trace: &Trace, speedups: &[f64]) -> Vec<Plan> {
+    fn replays(&self, trace: &Trace, speedups: &[f64]) -> Vec<Load> {
         let load = |speedup: &f64| {
             let arrivals = trace.arrivals(*speedup, self.measured, self.channels);
             // The last arrival belongs to what is measured.
             let whole = trace.length(*speedup) + Duration::from_millis(250);
             let measured = whole.min(self.measured);
             let per_s = arrivals.len() as f64 / measured.as_secs_f64();
-            self.load(per_s, Some(*speedup), arrivals, measured)
+            self.load(per_s, Some(*speedup), Dues::Listed(arrivals), measured)
         };
         speedups.iter().map(load).collect()
     }
 
-    fn load(&self, per_s: f64, speedup: Option<f64>, arrivals: Vec<Arrival>, measured: Duration) -> Plan {
-        let (number, mode) = (0, Mode::Sync);
-        Plan { number, mode, offered_per_s: per_s, speedup, arrivals, warmup: self.warmup, measured }
+    fn load(&self, per_s: f64, speedup: Option<f64>, dues: Dues, measured: Duration) -> Load {
+        Load { per_s, speedup, dues, channels: self.channels, warmup: self.warmup, measured }
+    }
+}
+
+/// What all modes are put to.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Creates per second.
+    pub per_s: f64,
+    /// How many times faster than recorded; traces only.
+    pub speedup: Option<f64>,
+    /// Load before anything is measured.
+    pub warmup: Duration,
+    /// How long is measured.
+    pub measured: Duration,
+    dues: Dues,
+    channels: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Dues {
+    /// With this seed.
+    Poisson(u64),
+    Constant,
+    Listed(Vec<Arrival>),
+}
+
+impl Load {
+    /// When creates fall due, the same each time.
+    #[must_use]
+    pub fn arrivals(&self) -> Box<dyn Iterator<Item = Arrival> + '_> {
+        let length = self.warmup + self.measured;
+        match &self.dues {
+            Dues::Poisson(seed) => {
+                Box::new(poisson(self.per_s, length, self.channels, StdRng::seed_from_u64(*seed)))
+            }
+            Dues::Constant => Box::new(constant(self.per_s, length, self.channels)),
+            Dues::Listed(arrivals) => Box::new(arrivals.iter().copied()),
+        }
     }
 }
 

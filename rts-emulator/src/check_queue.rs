@@ -32,8 +32,9 @@ pub const WORKERS: [u32; 3] = [1, 4, 16];
 const SERVICE_MS: f64 = 10.0;
 /// How far the server's mean wait may be off the recursion: with many workers there is little of it.
 const TOLERANCES: (f64, f64) = (0.03, 0.05);
-/// Stretches of a run whose means give its confidence interval.
-const BATCHES: usize = 20;
+/// Stretches of a run whose means give its confidence interval. Few, so that each is long beside the memory of the
+/// queue: 4 s for one worker at 90 %.
+const BATCHES: usize = 6;
 /// The head of the table that [`Row`]s make; times are means in milliseconds.
 pub const HEADER: &str = "\
 workers load  calls   wait: server  recursion   off   99 % interval  formula          caller  sent, answered late by";

@@ -126,7 +126,6 @@ struct Sim<'a> {
     patience: [VecDeque<(Nanos, CallId)>; 2],
     /// By [`CallId::slot`].
     callers: Vec<Option<(CallId, Caller)>>,
-    events: Vec<Event>,
     hq: Hq,
     end: Nanos,
     rng: SmallRng,
@@ -188,7 +187,6 @@ impl<'a> Sim<'a> {
             count: 0,
             patience: Default::default(),
             callers: Vec::new(),
-            events: Vec::new(),
             hq: Hq::default(),
             end,
             rng: SmallRng::seed_from_u64(scenario.seed),
@@ -232,10 +230,10 @@ impl<'a> Sim<'a> {
                 let took = self.scenario.overhead.of_async(&mut self.rng);
                 self.log(due + took, create, Created::Async);
             }
-            Mode::Sync | Mode::SyncFallback => {
-                let before = self.scenario.overhead.of_sync(&mut self.rng) / 2;
-                self.plan(due + before, What::Leaves(create));
-            }
+            Mode::Sync | Mode::SyncFallback => match self.scenario.overhead.of_sync(&mut self.rng) / 2 {
+                0 => self.call(due, create),
+                before => self.plan(due + before, What::Leaves(create)),
+            },
         }
     }
 
@@ -312,9 +310,7 @@ impl<'a> Sim<'a> {
 
     /// What the model has to tell.
     fn take_events(&mut self, now: Nanos) {
-        let mut events = std::mem::take(&mut self.events);
-        events.extend(self.model.advance(now));
-        for event in events.drain(..) {
+        while let Some(event) = self.model.poll(now) {
             let (id, outcome, is_communication) = match event {
                 Event::Started { .. } => continue,
                 Event::Refused { id, reason: Reason::Outage, .. } => (id, Err(UNAVAILABLE), true),
@@ -335,7 +331,6 @@ impl<'a> Sim<'a> {
                 self.told(at, caller, outcome, is_communication);
             }
         }
-        self.events = events;
     }
 
     /// A caller is told what became of its call.

@@ -1,5 +1,7 @@
 //! The planner: the same seed gives the same result, and what it says can be calculated by hand.
 
+use std::path::Path;
+
 use clap::Parser as _;
 use rts_emulator::profile::Outage;
 
@@ -169,4 +171,26 @@ fn b10_what_if_says_never_and_always() {
         assert!(goal.parse::<what_if::Goal>().is_err(), "{goal}");
     }
     assert_eq!("p999=2s".parse::<what_if::Goal>().unwrap().to_string(), "p999 within 2.00 s");
+}
+
+#[test]
+fn r8_the_page_of_the_presets_is_that_of_this_model() {
+    let made = crate::report::profiles(&profiles::loaded(4).unwrap());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/profiles.html");
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    // Another processor may round another way, so figures are not compared; what they were made of is.
+    let kept = std::fs::read_to_string(&path).unwrap();
+    for (name, text) in rts_emulator::profile::PRESETS {
+        let shown =
+            text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        let is_there = |page: &str| page.contains(&format!("<h2 id=\"{name}\">")) && page.contains(&shown);
+        assert!(is_there(&made), "{name}");
+        assert!(
+            is_there(&kept),
+            "docs/profiles.html is not up to date: WRITE_DOCS=1 cargo test -p tillsync r8_"
+        );
+    }
+    assert_eq!(made.matches("<figure").count(), 2 * rts_emulator::profile::PRESETS.len());
 }

@@ -1,6 +1,6 @@
-//! When creates fall due in a plan: a list made before, or, for whole days of many stores, one after the other.
+//! When creates fall due in a plan of whole days and many stores: drawn one after the other.
 
-use std::{time::Duration, vec};
+use std::time::Duration;
 
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::SmallRng};
 use rand_distr::{Distribution as _, Exp1, StandardNormal};
@@ -112,31 +112,22 @@ impl Curve {
     }
 }
 
-/// Creates as they fall due.
-pub enum Traffic<'a> {
-    /// A list.
-    Listed(vec::IntoIter<Arrival>),
-    /// Poisson along a curve.
-    Drawn {
-        /// The curve.
-        curve: &'a Curve,
-        /// Who creates.
-        sizes: &'a Sizes,
-        /// Until when.
-        until_s: f64,
-        /// Chance.
-        rng: SmallRng,
-        /// The last create.
-        at_s: f64,
-    },
+/// Creates as they fall due: Poisson along a curve.
+pub struct Traffic<'a> {
+    curve: &'a Curve,
+    sizes: &'a Sizes,
+    until_s: f64,
+    rng: SmallRng,
+    /// The last create.
+    at_s: f64,
 }
 
 impl<'a> Traffic<'a> {
-    /// Poisson along a curve.
+    /// Until so long after the start.
     #[must_use]
     pub fn drawn(curve: &'a Curve, sizes: &'a Sizes, until: Duration, seed: u64) -> Self {
         let rng = SmallRng::seed_from_u64(seed);
-        Self::Drawn { curve, sizes, until_s: until.as_secs_f64(), rng, at_s: 0.0 }
+        Self { curve, sizes, until_s: until.as_secs_f64(), rng, at_s: 0.0 }
     }
 }
 
@@ -144,31 +135,25 @@ impl Iterator for Traffic<'_> {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
-        match self {
-            Self::Listed(list) => list.next(),
-            Self::Drawn { curve, sizes, until_s, rng, at_s } => {
-                // What is left of a unit exponential after each hour's share of it: exact for a rate that changes
-                // by steps.
-                let mut left: f64 = Exp1.sample(rng);
-                while *at_s < *until_s {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "positive, and not too large"
-                    )]
-                    let hour = (*at_s / HOUR_S) as usize;
-                    let (end, rate) = ((hour + 1) as f64 * HOUR_S, curve.at_hour(hour));
-                    if rate * (end - *at_s) > left {
-                        *at_s += left / rate;
-                        break;
-                    }
-                    left -= rate * (end - *at_s);
-                    *at_s = end;
-                }
-                let channel = sizes.draw(rng);
-                (*at_s < *until_s).then(|| Arrival { due: Duration::from_secs_f64(*at_s), channel })
+        // What is left of a unit exponential after each hour's share of it: exact for a rate that changes by steps.
+        let mut left: f64 = Exp1.sample(&mut self.rng);
+        while self.at_s < self.until_s {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "positive, and not too large"
+            )]
+            let hour = (self.at_s / HOUR_S) as usize;
+            let (end, rate) = ((hour + 1) as f64 * HOUR_S, self.curve.at_hour(hour));
+            if rate * (end - self.at_s) > left {
+                self.at_s += left / rate;
+                break;
             }
+            left -= rate * (end - self.at_s);
+            self.at_s = end;
         }
+        let channel = self.sizes.draw(&mut self.rng);
+        (self.at_s < self.until_s).then(|| Arrival { due: Duration::from_secs_f64(self.at_s), channel })
     }
 }
 

@@ -72,7 +72,7 @@ fn latency(result: &ResultFile) -> Plot {
     let mut lines = by_rate(result, " p50", false, |run| run.latency_ms.p50);
     lines.extend(by_rate(result, " p99", true, |run| run.latency_ms.p99));
     Plot {
-        id: "latency",
+        id: "latency".to_owned(),
         title: "How long the customer waits".to_owned(),
         reading:
             "From the instant a create was due to its acknowledgement; creates that failed are not in it."
@@ -86,7 +86,7 @@ fn latency(result: &ResultFile) -> Plot {
 
 fn completed(result: &ResultFile) -> Plot {
     Plot {
-        id: "completed",
+        id: "completed".to_owned(),
         title: "How many creates get done".to_owned(),
         reading: "Acknowledged per second. A line that bends down turns customers away.".to_owned(),
         x: OFFERED,
@@ -100,7 +100,7 @@ fn probe(result: &ResultFile) -> Plot {
     let mut lines = by_rate(result, " p50", false, |run| run.probe_latency_ms.p50);
     lines.extend(by_rate(result, " p99", true, |run| run.probe_latency_ms.p99));
     Plot {
-        id: "probe",
+        id: "probe".to_owned(),
         title: "What it does to other work at headquarters".to_owned(),
         reading: "Latency of a steady, slow stream of reads through the same workers, beside the creates."
             .to_owned(),
@@ -121,7 +121,7 @@ fn queue(result: &ResultFile) -> Plot {
         })
         .collect();
     Plot {
-        id: "queue",
+        id: "queue".to_owned(),
         title: format!("The queue at headquarters, at {} creates per second", number(rate)),
         reading: "Calls that wait for a worker, over the time of the run.".to_owned(),
         x: ("seconds", Scale::Linear),
@@ -140,7 +140,7 @@ fn two(
     let mut lines = by_rate(result, " p50", false, |run| figures(run).0);
     lines.extend(by_rate(result, " p99", true, |run| figures(run).1));
     Plot {
-        id,
+        id: id.to_owned(),
         title: title.to_owned(),
         reading: "Of a sample of the creates, from the instant they were due.".to_owned(),
         x: OFFERED,
@@ -171,7 +171,7 @@ fn distribution(result: &ResultFile, id: &'static str, rate: f64) -> Plot {
         points: run.latency_distribution.clone(),
     });
     Plot {
-        id,
+        id: id.to_owned(),
         title: format!("Latency distribution at {} creates per second", number(rate)),
         reading: "The share of creates that were acknowledged within the time; the slowest are to the right."
             .to_owned(),

@@ -20,7 +20,7 @@ const MAX_DOTS: usize = 24;
 #[derive(Debug, Clone)]
 pub struct Plot {
     /// Short name, unique on the page.
-    pub id: &'static str,
+    pub id: String,
     /// What it shows.
     pub title: String,
     /// How to read it, in a sentence.
@@ -53,7 +53,7 @@ impl Plot {
     #[must_use]
     pub fn html(&self) -> String {
         let mut html = String::new();
-        let (id, title, reading) = (self.id, escape(&self.title), escape(&self.reading));
+        let (id, title, reading) = (&self.id, escape(&self.title), escape(&self.reading));
         // Writing to a string cannot fail, here and below.
         let _ = write!(html, "<figure id=\"{id}\"><figcaption><b>{title}</b> {reading}</figcaption>");
         if self.lines.iter().all(|line| line.points.is_empty()) {
@@ -116,7 +116,7 @@ impl Plot {
 
     /// Everything but the marks and lines.
     fn frame(&self) -> String {
-        let (id, title, reading) = (self.id, escape(&self.title), escape(&self.reading));
+        let (id, title, reading) = (&self.id, escape(&self.title), escape(&self.reading));
         let (x, y) = (escape(self.x.0), escape(self.y.0));
         format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
@@ -212,7 +212,7 @@ mod tests {
 
     fn plot(points: Vec<(f64, f64)>) -> Plot {
         Plot {
-            id: "p",
+            id: "p".to_owned(),
             title: "A <plot>".to_owned(),
             reading: "Lower is better.".to_owned(),
             x: ("offered per s", Scale::Linear),

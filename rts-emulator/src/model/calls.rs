@@ -48,7 +48,6 @@ pub(super) struct InFlight {
 }
 
 /// Where a call is. It comes through each at most once.
-#[derive(Clone, Copy)]
 pub(super) enum Phase {
     LinkOut,
     Waiting,
@@ -56,7 +55,8 @@ pub(super) enum Phase {
     /// Holds a worker and waits for the serial section.
     BeforeSection,
     InSection,
-    LinkBack(Event),
+    /// With what the caller will hear. Apart, because it is large and only there if there is a way back.
+    LinkBack(Box<Event>),
 }
 
 #[derive(Default)]

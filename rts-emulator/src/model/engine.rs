@@ -136,8 +136,18 @@ impl Model {
         self.events.drain(..)
     }
 
+    /// Lets virtual time pass, and tells the next thing that has happened; nothing once all has been told.
+    #[inline]
+    pub fn poll(&mut self, now: Nanos) -> Option<Event> {
+        if self.events.is_empty() {
+            self.run_to(now);
+        }
+        self.events.pop_front()
+    }
+
     /// When [`Model::advance`] will next have something to do; in the past if it has something to tell.
     #[must_use]
+    #[inline]
     pub fn next_event(&self) -> Option<Nanos> {
         let told = self.events.front().map(Event::at);
         told.or_else(|| self.next().map(|(at, _)| at))
@@ -237,6 +247,7 @@ impl Model {
         self.pass_to(now);
     }
 
+    #[inline]
     fn next(&self) -> Option<(Nanos, Next)> {
         // What never happens is at the end of time.
         let change = self.timeline.next_change().unwrap_or(Nanos::MAX);
@@ -337,7 +348,7 @@ impl Model {
 
     /// Some work on a call has ended: that before the serial section, or that in it.
     fn work_ends(&mut self, id: CallId) {
-        match self.calls.get(id).map(|call| (call.phase, call.serial)) {
+        match self.calls.get(id).map(|call| (&call.phase, call.serial)) {
             Some((Phase::Working, 1..)) => self.needs_number(id),
             Some((Phase::Working, 0)) => self.finish(id),
             Some((Phase::InSection, _)) => {
@@ -430,15 +441,15 @@ impl Model {
             self.calls.remove(id);
             self.events.push_back(event);
         } else if let Some(call) = self.calls.get_mut(id) {
-            call.phase = Phase::LinkBack(event);
+            call.phase = Phase::LinkBack(Box::new(event));
             self.agenda.add(event.at(), Due::Answer, call.key, id);
         }
     }
 
     fn answer(&mut self, id: CallId) {
-        if let Some(Phase::LinkBack(event)) = self.calls.get(id).map(|call| call.phase) {
+        if let Some(Phase::LinkBack(event)) = self.calls.get(id).map(|call| &call.phase) {
+            self.events.push_back(**event);
             self.calls.remove(id);
-            self.events.push_back(event);
         }
     }
 
