@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs};
 use crate::architecture::{files, root};
 
 const PAGE: &str = "docs/rulebook.md";
-/// Sections 2 to 8 of the rulebook: letter, first and last number.
-const RULES: [(char, u32, u32); 8] = [
+/// Sections 2 to 9 of the rulebook, and the planner: letter, first and last number.
+const RULES: [(char, u32, u32); 10] = [
     ('M', 1, 12),
     ('L', 1, 5),
     ('E', 0, 4),
@@ -15,6 +15,8 @@ const RULES: [(char, u32, u32); 8] = [
     ('X', 1, 11),
     ('S', 1, 3),
     ('C', 1, 5),
+    ('R', 1, 8),
+    ('B', 10, 10),
 ];
 
 /// The rules that a test's name cites: `l1_l2_a_pending…` cites L1 and L2.

@@ -53,7 +53,9 @@ pub struct Row {
 }
 
 impl Row {
-    fn off_by(&self) -> f64 {
+    /// By which share the plan's figure is more than that of the run.
+    #[must_use]
+    pub fn off_by(&self) -> f64 {
         self.plan / self.live - 1.0
     }
 

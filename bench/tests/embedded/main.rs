@@ -13,7 +13,7 @@ use service_kit::clock::{Clock as _, SystemClock};
 use tillsync::{
     ceiling,
     cli::{Cli, Command},
-    compare, report, result,
+    compare, plan, report, result,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -140,6 +140,34 @@ async fn the_ceiling_is_a_ratio_of_one_run() {
     let found = ceiling::measure(&args).await.unwrap();
     assert_eq!((found.rounds.len(), found.failed), (1, 0));
     assert!(found.ratio.median > 0.0 && found.ping_per_s.median > found.create_per_s.median);
+}
+
+#[test]
+fn b10_a_plan_is_a_result_and_a_report_like_any_other() {
+    let out = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["--rates", "20,200", "--seconds", "2"][..], &["--arrivals", "daily", "--stores", "20"]]
+    {
+        let fixed = ["tillsync", "plan", "--out", out.path().to_str().unwrap()];
+        let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
+        let Some(Command::Plan(args)) = cli.command else { panic!("plan was asked for") };
+        let result = plan::run(&args, vec!["tillsync".to_owned()]).unwrap();
+        compare::write(&result, out.path()).unwrap();
+        assert_eq!(valid(out.path())["setup"]["services"], "simulated");
+        let page = fs::read_to_string(out.path().join("report.html")).unwrap();
+        assert!(page.contains("simulated in virtual time") && page.contains("there is no ledger"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b10_a_plan_and_a_run_of_the_same_case_come_to_the_same() {
+    let arguments = ["--check", "--rates", "40", "--modes", "sync", "--seconds", "3", "--probe-rate", "0"];
+    let cli = Cli::try_parse_from(["tillsync", "plan"].iter().chain(&arguments)).unwrap();
+    let Some(Command::Plan(args)) = cli.command else { panic!("plan was asked for") };
+    let rows = plan::check::rows(*args, vec!["tillsync".to_owned()], |_| {}).await.unwrap();
+    // Chance is the same in both: only what this machine adds at the moment is not.
+    assert_eq!(rows.len(), 3);
+    assert!(rows[0].off_by().abs() < 0.05 && rows[1].off_by().abs() < 0.25, "{rows:?}");
 }
 
 #[test]
