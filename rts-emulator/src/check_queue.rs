@@ -32,9 +32,9 @@ pub const WORKERS: [u32; 3] = [1, 4, 16];
 const SERVICE_MS: f64 = 10.0;
 /// How far the server's mean wait may be off the recursion: with many workers there is little of it.
 const TOLERANCES: (f64, f64) = (0.03, 0.05);
-/// Stretches of a run whose means give its confidence interval. Few, so that each is long beside the memory of the
-/// queue: 4 s for one worker at 90 %.
-const BATCHES: usize = 6;
+/// Runs of the same length, by the recursion alone and each with other chances, whose spread is the uncertainty of a
+/// run: its own stretches are too few, and remember each other.
+const REPLICATIONS: u64 = 64;
 /// The head of the table that [`Row`]s make; times are means in milliseconds.
 pub const HEADER: &str = "\
 workers load  calls   wait: server  recursion   off   99 % interval  formula          caller  sent, answered late by";
@@ -84,7 +84,7 @@ pub struct Row {
     /// Exact wait, by the recursion of Kiefer and Wolfowitz (Lindley's for one worker) over the instants at which the
     /// calls arrived and the drawn service times.
     pub recursion_s: f64,
-    /// Half the width of the confidence interval of the server's mean wait, by the means of stretches of the run.
+    /// Half the width of the confidence interval of the server's mean wait, by the spread of runs of the same length.
     pub half_width_s: f64,
     /// Wait by Erlang's C formula.
     pub formula_s: f64,
@@ -162,9 +162,10 @@ pub async fn check(
     let late: Vec<Nanos> = sent.iter().zip(&dues).map(|(sent, due)| sent.saturating_sub(*due)).collect();
     let arrivals: Vec<Nanos> = served.iter().map(|served| served.arrived).collect();
     let services: Vec<Nanos> = served.iter().map(|served| served.service).collect();
-    let stretches = served.chunks(served.len().div_ceil(BATCHES).max(1));
-    let means: Vec<f64> =
-        stretches.map(|calls| mean_s(&calls.iter().map(Served::wait).collect::<Vec<_>>())).collect();
+    let others: Vec<f64> =
+        (1..=REPLICATIONS).map(|n| replicated_s(workers, per_s, time, seed.wrapping_add(n))).collect();
+    // That of one run, where `interval` gives that of the mean of all.
+    let half_width_s = interval(&others).half_width * (REPLICATIONS as f64).sqrt();
     let seconds = |time: Option<prost_types::Duration>| {
         time.map_or(0.0, |time| time.seconds as f64 + f64::from(time.nanos) / 1e9)
     };
@@ -174,12 +175,24 @@ pub async fn check(
         calls: dues.len(),
         server_s: seconds(figures.mean_wait),
         recursion_s: mean_s(&waits(&arrivals, &services, workers as usize)),
-        half_width_s: interval(&means).half_width,
+        half_width_s,
         formula_s: mmc_mean_wait_s(per_s, mean_service_s, workers),
         caller_s: mean_s(&responses) - mean_s(&services),
         sent_late_s: mean_s(&late),
         answered_late_s: seconds(figures.mean_timer_lateness),
     })
+}
+
+/// The mean wait of another run, in seconds: Poisson arrivals, exponential service times, and the recursion.
+fn replicated_s(workers: u32, per_s: f64, time: Duration, seed: u64) -> f64 {
+    let arrivals = poisson(per_s, time, seed);
+    let mut rng = StdRng::seed_from_u64(!seed);
+    let service = || {
+        let drawn: f64 = Exp1.sample(&mut rng);
+        nanos(Duration::from_secs_f64(drawn * SERVICE_MS / 1e3))
+    };
+    let services: Vec<Nanos> = std::iter::repeat_with(service).take(arrivals.len()).collect();
+    mean_s(&waits(&arrivals, &services, workers as usize))
 }
 
 /// What was seen.

@@ -14,6 +14,7 @@
 //! | `rules` | a checked profile in integers |
 //! | `engine` | the calls' way, event by event |
 //! | `calls`, `agenda`, `waiting`, `pace` | the calls; what happens when; the queue; work done, at the pace of the moment |
+//! | `section` | the number sequence |
 //! | `timeline` | outages, batches, the slow start |
 //! | `limits`, `throttle` | who is let in |
 //! | `draw`, `sampler` | chance |
@@ -32,6 +33,7 @@ mod limits;
 mod pace;
 mod rules;
 mod sampler;
+mod section;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

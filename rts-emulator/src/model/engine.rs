@@ -11,6 +11,7 @@ use super::{
     limits::Limits,
     pace::Pace,
     rules::nanos,
+    section::Section,
     throttle::Throttle,
     timeline::Timeline,
     waiting::Waiting,
@@ -35,10 +36,7 @@ pub struct Model {
     waiting: Waiting,
     pace: Pace,
     busy: u32,
-    /// The serial section: the first is in it, the others wait for it, all holding their workers.
-    section: VecDeque<CallId>,
-    /// What is left of the block of numbers.
-    numbers: u32,
+    section: Section,
     /// Happened, but not yet told.
     events: VecDeque<Event>,
 }
@@ -67,8 +65,7 @@ impl Model {
             waiting: Waiting::default(),
             pace: Pace::new(),
             busy: 0,
-            section: VecDeque::new(),
-            numbers: 0,
+            section: Section::default(),
             events: VecDeque::new(),
         }
     }
@@ -349,42 +346,26 @@ impl Model {
     /// Some work on a call has ended: that before the serial section, or that in it.
     fn work_ends(&mut self, id: CallId) {
         match self.calls.get(id).map(|call| (&call.phase, call.serial)) {
-            Some((Phase::Working, 1..)) => self.needs_number(id),
-            Some((Phase::Working, 0)) => self.finish(id),
+            Some((Phase::Working, 1..)) if !self.section.take(id) => {
+                if let Some(call) = self.calls.get_mut(id) {
+                    call.phase = Phase::BeforeSection;
+                }
+                if self.section.is_alone() {
+                    self.enter_section(id);
+                }
+            }
+            Some((Phase::Working, _)) => self.finish(id),
             Some((Phase::InSection, _)) => {
-                self.section.pop_front();
-                self.numbers = self.rules.block - 1;
+                self.section.fetched(self.rules.block);
                 self.finish(id);
-                self.pass_section();
+                while let Some(served) = self.section.next_served() {
+                    self.finish(served);
+                }
+                if let Some(next) = self.section.next_to_enter() {
+                    self.enter_section(next);
+                }
             }
             _ => {}
-        }
-    }
-
-    /// A create takes a number from the block; if none is left, it gets in line to fetch another block.
-    fn needs_number(&mut self, id: CallId) {
-        if self.section.is_empty() && self.numbers > 0 {
-            self.numbers -= 1;
-            return self.finish(id);
-        }
-        if let Some(call) = self.calls.get_mut(id) {
-            call.phase = Phase::BeforeSection;
-        }
-        self.section.push_back(id);
-        if self.section.len() == 1 {
-            self.enter_section(id);
-        }
-    }
-
-    /// The section is free: those in line take numbers, and the first that finds none enters.
-    fn pass_section(&mut self) {
-        while let Some(&id) = self.section.front() {
-            if self.numbers == 0 {
-                return self.enter_section(id);
-            }
-            self.numbers -= 1;
-            self.section.pop_front();
-            self.finish(id);
         }
     }
 
