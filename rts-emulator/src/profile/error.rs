@@ -13,7 +13,7 @@ pub enum ProfileError {
     #[error("the profile has {0} bytes; at most {MAX_PROFILE_BYTES} are read")]
     TooLong(usize),
     /// Its file cannot be read.
-    #[error("{0}")]
+    #[error("{0}; presets are {PRESET_NAMES}")]
     Read(String),
     /// Not TOML, a field that is unknown or missing, or a value of the wrong type.
     #[error("line {line} ({text}): {message}")]
