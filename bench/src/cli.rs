@@ -22,7 +22,8 @@ use crate::{
 /// tillsync-report/report.html, and ends with the ledger.
 ///
 /// Exit codes: 0 all is well; 1 a customer was lost or doubled, or a channel and headquarters differ, or the doctor
-/// has found something amiss; 64 what was asked for makes no sense; 69 a service cannot be had; 74 a file cannot be written.
+/// has found something amiss, or a plan and a run of the same case do not agree (plan --check); 64 what was asked for
+/// makes no sense; 69 a service cannot be had; 74 a file cannot be written.
 #[derive(Debug, Parser)]
 #[command(name = "tillsync", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {

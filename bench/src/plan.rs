@@ -123,6 +123,8 @@ const JITTER: f64 = 0.2;
 /// How long the three jobs take, and for each customer, in milliseconds: of the size that the services show on the
 /// machine of the README.
 const JOBS_MS: [(f64, f64); 3] = [(5.0, 0.05), (5.0, 0.1), (5.0, 0.05)];
+/// Most creates of a simulated day: some minutes.
+const MAX_CREATES: f64 = 200_000_000.0;
 /// Keeps the sizes of stores apart from everything else that the seed decides.
 const SEED_OF_SIZES: u64 = 0x7469_6c6c;
 
@@ -142,6 +144,16 @@ impl ChainArgs {
 
     fn creates_per_day(&self) -> f64 {
         self.creates_per_day * f64::from(self.stores)
+    }
+
+    /// Whether so many creates can be simulated.
+    fn check(&self, creates: f64) -> Result<(), Error> {
+        if creates > MAX_CREATES {
+            return Err(Error::Usage(format!(
+                "these are {creates:.0} creates; at most {MAX_CREATES} are simulated"
+            )));
+        }
+        Ok(())
     }
 
     fn threads(&self) -> usize {
@@ -186,7 +198,7 @@ pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
     let load = &args.load;
     let profile = load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
     let capacity = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
-    let runs = if load.arrivals == ArrivalKind::Daily {
+    let mut runs = if load.arrivals == ArrivalKind::Daily {
         day(args, &profile)?
     } else {
         let session = Session::new(load, args.chain.stores as usize)?;
@@ -201,7 +213,6 @@ pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
                 .map_err(|error| Error::Usage(error.to_string()))
         })?
     };
-    let mut runs = runs;
     runs.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.offered_per_s.total_cmp(&b.offered_per_s)));
     Ok(result(args, command, &profile, runs))
 }
@@ -214,9 +225,9 @@ fn day(args: &PlanArgs, profile: &Profile) -> Result<Vec<Run>, Error> {
     modes.sort();
     modes.dedup();
     let measured = load.seconds.map_or(DAY, Duration::from_secs_f64);
-    let days = measured.as_secs_f64() / DAY.as_secs_f64();
+    let expected = args.chain.creates_per_day() * (measured.as_secs_f64() / DAY.as_secs_f64());
+    args.chain.check(expected)?;
     in_parallel(args.chain.threads(), modes, |mode| {
-        let expected = args.chain.creates_per_day() * days;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
         let scenario = scenario(args, profile, mode, expected as u64, Duration::ZERO, measured);
         let traffic = Traffic::drawn(&curve, &sizes, measured, load.seed);

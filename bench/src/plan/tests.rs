@@ -110,6 +110,8 @@ fn z1_what_a_plan_cannot_do_is_told() {
     assert!(wrong(&["--profile", "idle"]).contains("--rates 50,100"));
     assert!(wrong(&["--profile", "nowhere.toml"]).contains("nowhere.toml: No such file"));
     assert!(wrong(&["--rates", "1000", "--seconds", "600000"]).contains("more than 5000000"));
+    let much = ["--arrivals", "daily", "--stores", "20000", "--creates-per-day", "100000"];
+    assert!(wrong(&much).contains("these are 2000000000 creates; at most 200000000"));
     for (arguments, named) in [
         (&["--stores", "0"][..], "--stores"),
         (&["--schedules", "0,1,2"], "0.05 to 86400"),

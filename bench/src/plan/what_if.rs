@@ -193,6 +193,7 @@ pub fn what_if(args: WhatIfArgs) -> Result<ExitCode, Error> {
 /// [`Error::Usage`] or [`Error::Read`].
 pub fn find(args: &WhatIfArgs) -> Result<WhatIf, Error> {
     let profile = args.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
+    args.chain.check(args.chain.creates_per_day())?;
     let threads = args.chain.threads();
     let knees = in_parallel(threads, (0..SEEDS).collect(), |seed| knee(args, &profile, args.seed + seed))?;
     let knee = together(&knees);
