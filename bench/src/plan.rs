@@ -5,7 +5,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`traffic`] | who creates when |
-//! | [`sim`] | one run, event by event |
+//! | [`scenario`], [`sim`] | one run, event by event |
 //! | [`jobs`] | P-job, customer sync job, 1010 |
 //! | [`overhead`] | what stores add |
 //! | `tally` | what is counted |
@@ -13,11 +13,14 @@
 //! | [`profiles`] | the emulator's presets under rising load |
 //! | [`what_if`] | which stores should create async, when, and what that depends on |
 
-use std::{num::NonZeroUsize, process::ExitCode, str::FromStr, sync::Mutex, thread, time::Duration};
+use std::{num::NonZeroUsize, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::Args;
 use rand::{SeedableRng as _, rngs::SmallRng};
-use rts_emulator::Profile;
+use rts_emulator::{
+    Profile,
+    parallel::{self, in_parallel},
+};
 
 use crate::{
     cli::{ArrivalKind, LoadArgs, within},
@@ -32,6 +35,7 @@ pub mod check;
 pub mod jobs;
 pub mod overhead;
 pub mod profiles;
+pub mod scenario;
 pub mod sim;
 mod tally;
 #[cfg(test)]
@@ -41,7 +45,8 @@ pub mod what_if;
 
 use jobs::{Job, Jobs};
 use overhead::Overhead;
-use sim::{Names, Scenario, simulate};
+use scenario::Scenario;
+use sim::simulate;
 use traffic::{Curve, Sizes, Traffic};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -157,7 +162,7 @@ impl ChainArgs {
     }
 
     fn threads(&self) -> usize {
-        self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+        self.threads.map_or_else(parallel::threads, NonZeroUsize::get)
     }
 }
 
@@ -247,11 +252,7 @@ fn scenario(
 ) -> Scenario {
     let (load, chain) = (&args.load, &args.chain);
     Scenario {
-        profile: profile.clone(),
         seed: load.seed,
-        modes: vec![mode; chain.stores as usize],
-        overhead: chain.overhead(),
-        jobs: chain.jobs(),
         conversion_workers: chain.conversion_workers,
         rts_timeout: Duration::from_secs_f64(load.rts_timeout),
         probe_per_s: load.probe_rate,
@@ -261,34 +262,8 @@ fn scenario(
             0 => u64::MAX,
             sample => creates.div_ceil(sample.into()).max(1),
         },
-        names: Names::Numbers,
-        goal: Duration::MAX,
+        ..Scenario::new(profile.clone(), mode, chain.stores as usize, chain.overhead(), chain.jobs())
     }
-}
-
-/// Does work on several threads; what comes of it is in the order of the work.
-fn in_parallel<T: Send, R: Send>(
-    threads: usize,
-    work: Vec<T>,
-    act: impl Fn(T) -> Result<R, Error> + Sync,
-) -> Result<Vec<R>, Error> {
-    let done: Mutex<Vec<Option<Result<R, Error>>>> = Mutex::new(work.iter().map(|_| None).collect());
-    let open = Mutex::new(work.into_iter().enumerate());
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let next = open.lock().map_or(None, |mut open| open.next());
-                    let Some((place, piece)) = next else { break };
-                    let result = act(piece);
-                    if let Ok(mut done) = done.lock() {
-                        done[place] = Some(result);
-                    }
-                }
-            });
-        }
-    });
-    done.into_inner().unwrap_or_default().into_iter().flatten().collect()
 }
 
 /// The result file. It holds nothing that is different when the same plan is made again: no time of day, and no

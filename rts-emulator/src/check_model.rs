@@ -1,6 +1,6 @@
 //! The model against queueing theory and against another simulator, in virtual time (rule R5).
 
-use std::{fmt, num::NonZeroUsize, sync::Mutex, thread};
+use std::fmt;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use rand_distr::{Distribution as _, Exp1};
@@ -8,6 +8,7 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use crate::{
     model::{Call, Event, Model, Nanos, Rules},
+    parallel::{in_parallel, threads},
     profile::{Method, ProfileError},
 };
 
@@ -108,30 +109,7 @@ pub fn check(
     batch: usize,
     told: impl Fn(&Row) + Sync,
 ) -> Result<Vec<Row>, ProfileError> {
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let places = cases.len();
-    let open = Mutex::new(cases.into_iter().enumerate());
-    let rows = Mutex::new(vec![None; places]);
-    let next = || open.lock().ok()?.next();
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    while let Some((place, case)) = next() {
-                        let row = measure(case, seed, batch)?;
-                        told(&row);
-                        if let Ok(mut rows) = rows.lock() {
-                            rows[place] = Some(row);
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        // A thread that has panicked has said so.
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
-    })?;
-    Ok(rows.into_inner().unwrap_or_default().into_iter().flatten().collect())
+    in_parallel(threads(), cases, |case| measure(case, seed, batch).inspect(&told))
 }
 
 /// Measures one case: as many batches as it takes.

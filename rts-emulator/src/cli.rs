@@ -174,8 +174,6 @@ enum CliError {
     #[error(transparent)]
     Check(#[from] CheckError),
     #[error(transparent)]
-    Overhead(#[from] overhead::OverheadError),
-    #[error(transparent)]
     Top(#[from] top::TopError),
 }
 
@@ -210,11 +208,7 @@ pub fn run() -> ExitCode {
             }
             other => exit(NAME, other),
         },
-        Some(Command::CheckModel { seed, case }) => match check_model(seed, &case) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => exit(NAME, Err(error)),
-        },
+        Some(Command::CheckModel { seed, case }) => checked(check_model(seed, &case)),
         Some(Command::Top { emulator, interval, times }) => {
             let top = async {
                 let stop = shutdown_on_signal()?;
@@ -222,16 +216,17 @@ pub fn run() -> ExitCode {
             };
             exit(NAME, runtime.block_on(top))
         }
-        Some(Command::Overhead { rounds }) => match runtime.block_on(run_overhead(rounds)) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => exit(NAME, Err(error)),
-        },
-        Some(Command::CheckQueue { seconds, seed }) => match runtime.block_on(run_check(seconds, seed)) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => exit(NAME, Err(error)),
-        },
+        Some(Command::Overhead { rounds }) => checked(runtime.block_on(run_overhead(rounds))),
+        Some(Command::CheckQueue { seconds, seed }) => checked(runtime.block_on(run_check(seconds, seed))),
+    }
+}
+
+/// The exit code of a check.
+fn checked(good: Result<bool, CliError>) -> ExitCode {
+    match good {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => exit(NAME, Err(error)),
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`cli`] | the command line |
 //! | [`check_model`], [`check_queue`] | the model and the live server against queueing theory |
 //! | [`overhead`], [`top`] | what it costs itself, and how it is doing |
+//! | [`parallel`] | independent work on several threads |
 //! | `status`, [`telemetry`] | every status and every metric |
 
 mod alone;
@@ -24,6 +25,7 @@ mod control;
 mod gate;
 pub mod model;
 pub mod overhead;
+pub mod parallel;
 pub mod profile;
 mod rts;
 pub mod server;

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use service_kit::{
     clock::{Clock, Ids},
-    config::{ListenError, listen},
-    serve::{ServeError, Server},
+    config::listen,
+    serve::Server,
 };
 use tillsync_proto::pb::{
     self,
@@ -23,7 +23,8 @@ use tonic::{
 
 use crate::{
     alone::MemoryHq,
-    profile::{Profile, ProfileError},
+    check_queue::CheckError,
+    profile::Profile,
     server::{Deps, EmulatorError, serve},
 };
 
@@ -33,29 +34,6 @@ const WARMUP: u32 = 1_000;
 /// What a call through the emulator may take more: this share of a direct call, and a fixed time.
 const SHARE: f64 = 0.25;
 const FIXED_US: f64 = 100.0;
-
-/// Why it could not be measured.
-#[derive(Debug, thiserror::Error)]
-pub enum OverheadError {
-    /// No port.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// No address of the port.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The preset cannot be read.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// The emulator failed.
-    #[error(transparent)]
-    Emulator(#[from] EmulatorError),
-    /// The headquarters in memory failed.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// A server could not be called.
-    #[error("a server could not be called")]
-    Connect(#[from] tonic::transport::Error),
-}
 
 /// What was found in a round; medians, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,12 +69,12 @@ impl fmt::Display for Round {
 ///
 /// # Errors
 ///
-/// [`OverheadError`].
+/// [`CheckError`].
 pub async fn measure(
     clock: Arc<dyn Clock>,
     rounds: u32,
     told: impl Fn(&Round),
-) -> Result<Vec<Round>, OverheadError> {
+) -> Result<Vec<Round>, CheckError> {
     let stop = CancellationToken::new();
     let listener = listen(([127, 0, 0, 1], 0).into(), false).await?;
     let hq_url = format!("http://{}", listener.local_addr()?);
@@ -130,12 +108,12 @@ pub async fn measure(
         ended?;
     }
     if let Ok(ended) = hq.await {
-        ended?;
+        ended.map_err(EmulatorError::from)?;
     }
     Ok(found)
 }
 
-async fn connect(url: String) -> Result<RealTimeServiceClient<Channel>, OverheadError> {
+async fn connect(url: String) -> Result<RealTimeServiceClient<Channel>, CheckError> {
     Ok(RealTimeServiceClient::new(Endpoint::try_from(url)?.tcp_nodelay(true).connect().await?))
 }
 

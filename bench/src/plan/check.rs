@@ -12,10 +12,11 @@ use rts_emulator::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PlanArgs, jobs,
+    PlanArgs,
     overhead::Overhead,
     scenario,
-    sim::{Names, Scenario, simulate},
+    scenario::{Names, Scenario},
+    sim::simulate,
 };
 use crate::{
     cli::{CompareArgs, LoadArgs, Rate},
@@ -144,7 +145,6 @@ pub async fn rows(mut args: PlanArgs, command: Vec<String>, told: impl Fn(&str))
         let scenario = Scenario {
             names,
             overhead: overhead.clone(),
-            jobs: jobs(args.chain.schedules),
             ..scenario(&args, &profile, plan.mode, creates, plan.warmup, plan.measured)
         };
         let planned = simulate(&scenario, plan.mode, plan.offered_per_s, plan.arrivals.into_iter());

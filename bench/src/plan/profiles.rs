@@ -3,12 +3,17 @@
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
-use rts_emulator::{Profile, profile::PRESETS};
+use rts_emulator::{
+    Profile,
+    parallel::{in_parallel, threads},
+    profile::PRESETS,
+};
 
 use super::{
-    Schedules, in_parallel, jobs,
+    Schedules, jobs,
     overhead::Overhead,
-    sim::{Names, Scenario, simulate},
+    scenario::Scenario,
+    sim::simulate,
     traffic::{Curve, Sizes, Traffic},
 };
 use crate::{
@@ -61,8 +66,7 @@ pub fn profiles(args: &ProfilesArgs) -> Result<ExitCode, Error> {
     if let Some(folder) = args.out.parent() {
         fs::create_dir_all(folder).map_err(wrong)?;
     }
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    fs::write(&args.out, report::profiles(&loaded(threads)?)).map_err(wrong)?;
+    fs::write(&args.out, report::profiles(&loaded(threads())?)).map_err(wrong)?;
     say(&format!("Page: {}\n", args.out.display()));
     Ok(ExitCode::SUCCESS)
 }
@@ -92,20 +96,12 @@ fn preset(name: &str) -> Result<Profile, Error> {
 }
 
 fn under(profile: Profile, per_s: f64) -> Result<Run, Error> {
+    let overhead = Overhead::fixed(OVERHEAD_MS.0, OVERHEAD_MS.1);
     let scenario = Scenario {
-        profile,
         seed: SEED,
-        modes: vec![Mode::Sync; STORES],
-        overhead: Overhead::fixed(OVERHEAD_MS.0, OVERHEAD_MS.1),
-        jobs: jobs(Schedules([0.5; 3])),
-        conversion_workers: 0,
         rts_timeout: RTS_TIMEOUT,
-        probe_per_s: 0.0,
-        warmup: Duration::ZERO,
         measured: MEASURED,
-        follow_every: u64::MAX,
-        names: Names::Numbers,
-        goal: Duration::MAX,
+        ..Scenario::new(profile, Mode::Sync, STORES, overhead, jobs(Schedules([0.5; 3])))
     };
     let (curve, sizes) = (Curve::steady(per_s), Sizes::new(&[1.0; STORES]));
     let traffic = Traffic::drawn(&curve, &sizes, MEASURED, SEED);

@@ -4,15 +4,14 @@ use std::{cmp::Reverse, collections::BinaryHeap, collections::VecDeque, time::Du
 
 use rand::{SeedableRng as _, rngs::SmallRng};
 use rts_emulator::{
-    Profile,
     model::{Call, CallId, Event, Fate, Model, Reason, Rules},
     profile::{GrpcCode, Method, ProfileError},
 };
 use uuid::Uuid;
 
 use super::{
-    jobs::{Chain, Jobs, Nanos, Step},
-    overhead::Overhead,
+    jobs::{Chain, Nanos, Step},
+    scenario::{Names, Scenario},
     tally::{Created, Tally},
 };
 use crate::{
@@ -30,37 +29,6 @@ const UNAVAILABLE: &str = "UNAVAILABLE";
 const RESOURCE_EXHAUSTED: &str = "RESOURCE_EXHAUSTED";
 const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 
-/// What is simulated.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    /// What headquarters is like.
-    pub profile: Profile,
-    /// Seed of everything that chance decides.
-    pub seed: u64,
-    /// How each store creates; its name is `store-` and its number, from 1.
-    pub modes: Vec<Mode>,
-    /// What the stores do besides.
-    pub overhead: Overhead,
-    /// The jobs.
-    pub jobs: Jobs,
-    /// Workers that the customer sync job takes from calls while it runs.
-    pub conversion_workers: u32,
-    /// How long a store waits for headquarters.
-    pub rts_timeout: Duration,
-    /// Calls per second of other work at headquarters.
-    pub probe_per_s: f64,
-    /// Load before anything is measured.
-    pub warmup: Duration,
-    /// How long is measured.
-    pub measured: Duration,
-    /// Every so many creates is followed until every store finds it.
-    pub follow_every: u64,
-    /// What calls are named by.
-    pub names: Names,
-    /// Creates that are acknowledged within this time are counted apart.
-    pub goal: Duration,
-}
-
 /// A simulated run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Simulated {
@@ -68,20 +36,6 @@ pub struct Simulated {
     pub run: Run,
     /// Creates that were acknowledged within the goal.
     pub within_goal: u64,
-}
-
-/// What calls are named by, which decides what chance gives them (rule R3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// Their number in the run.
-    Numbers,
-    /// The GUIDs of a session that was measured.
-    Session {
-        /// Place of the run in the session.
-        run: u64,
-        /// When the session began, in microseconds of wall time.
-        epoch_micros: i64,
-    },
 }
 
 /// Something that will happen; of the same instant in the order in which it was planned.
@@ -405,11 +359,7 @@ impl<'a> Sim<'a> {
                 queue_max: figures.queue_max,
                 arrived: figures.arrived,
                 completed: figures.completed,
-                refused: figures.refused_queue_full
-                    + figures.refused_longest_wait
-                    + figures.refused_rate_limit
-                    + figures.refused_throttle
-                    + figures.refused_outage,
+                refused: figures.refused(),
                 mean_wait_ms: ms(figures.mean_wait),
                 queue: std::mem::take(&mut self.hq.queue),
             };

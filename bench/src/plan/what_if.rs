@@ -3,12 +3,13 @@
 use std::{fmt, fs, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use clap::Args;
-use rts_emulator::{Profile, profile::ServiceTime};
+use rts_emulator::{Profile, parallel::in_parallel, profile::ServiceTime};
 use serde::Serialize;
 
 use super::{
-    ChainArgs, Schedules, in_parallel, jobs,
-    sim::{Names, Scenario, Simulated, simulate},
+    ChainArgs, Schedules,
+    scenario::Scenario,
+    sim::{Simulated, simulate},
     traffic::{Curve, Sizes, Traffic},
 };
 use crate::{
@@ -32,7 +33,7 @@ const HALVINGS: u32 = 10;
 /// How the answer moves: factors of workers and of service time, and pauses between runs of all jobs in seconds.
 const FACTORS: [f64; 5] = [0.5, 0.75, 1.0, 1.5, 2.0];
 const SCHEDULES_S: [f64; 5] = [0.5, 5.0, 60.0, 300.0, 900.0];
-/// Creates of a simulation of schedules, and creates in it that are followed to every store.
+/// Creates of a simulation of schedules that are followed to every store.
 const FOLLOWED: u64 = 200;
 /// By how much less headquarters is asked to do, as long as the busiest hour does not keep the goal; and where that
 /// ends.
@@ -342,20 +343,17 @@ fn steady(
     let warmup = if mode == Mode::Sync { measured.mul_f64(WARMUP) } else { Duration::ZERO };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
     let creates = (per_s * measured.as_secs_f64()) as u64;
+    let chain = &args.chain;
     let scenario = Scenario {
-        profile: profile.clone(),
         seed,
-        modes: vec![mode; sizes.len()],
-        overhead: args.chain.overhead(),
-        jobs: jobs(args.chain.schedules),
-        conversion_workers: args.chain.conversion_workers,
+        conversion_workers: chain.conversion_workers,
         rts_timeout: Duration::from_secs_f64(args.rts_timeout),
         probe_per_s: args.probe_rate,
         warmup,
         measured,
         follow_every: if mode == Mode::Async { creates.div_ceil(FOLLOWED).max(1) } else { u64::MAX },
-        names: Names::Numbers,
         goal: Duration::from_secs_f64(args.goal.ms / 1e3),
+        ..Scenario::new(profile.clone(), mode, sizes.len(), chain.overhead(), chain.jobs())
     };
     let curve = Curve::steady(per_s);
     let traffic = Traffic::drawn(&curve, &sizes, warmup + measured, seed);

@@ -2,6 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{
+    Deserialize as _,
+    de::{
+        IntoDeserializer as _,
+        value::{self, StrDeserializer},
+    },
+};
+
 use crate::profile::GrpcCode;
 
 /// Most calls that are read.
@@ -101,20 +109,13 @@ impl Observed {
         let served = self.served().len().max(1) as f64;
         let mut shares = BTreeMap::new();
         for (_, status) in self.calls.iter().filter(|(_, status)| !is_refusal(status)) {
-            let code = serde::Deserialize::deserialize(Name(status));
-            if let Ok(code) = code.map(|code: GrpcCode| code) {
+            let name: StrDeserializer<'_, value::Error> = status.as_str().into_deserializer();
+            if let Ok(code) = GrpcCode::deserialize(name) {
                 *shares.entry(code).or_insert(0.0) += 1.0 / served;
             }
         }
         shares
     }
-}
-
-type Name<'a> = serde::de::value::StrDeserializer<'a, serde::de::value::Error>;
-
-#[expect(non_snake_case, reason = "reads as the type it makes")]
-fn Name(status: &str) -> Name<'_> {
-    serde::de::IntoDeserializer::into_deserializer(status)
 }
 
 /// Whether a status says that no worker has served the call to its end.

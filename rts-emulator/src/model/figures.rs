@@ -48,6 +48,18 @@ pub struct Figures {
     pub outage: bool,
 }
 
+impl Figures {
+    /// Calls that were refused, for whatever reason.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused_queue_full
+            + self.refused_longest_wait
+            + self.refused_rate_limit
+            + self.refused_throttle
+            + self.refused_outage
+    }
+}
+
 /// Counters behind [`Figures`].
 #[derive(Debug, Default)]
 pub(super) struct Tally {

@@ -313,12 +313,7 @@ fn r4_whoever_advances_late_learns_late_and_changes_nothing() {
         assert_eq!(late.1, prompt.1, "looking every {step} ns");
     }
     let figures = prompt.1;
-    let refused = figures.refused_queue_full
-        + figures.refused_longest_wait
-        + figures.refused_rate_limit
-        + figures.refused_throttle
-        + figures.refused_outage;
-    assert_eq!(figures.arrived, figures.completed + figures.injected + refused + figures.abandoned);
+    assert_eq!(figures.arrived, figures.completed + figures.injected + figures.refused() + figures.abandoned);
     for count in [
         figures.completed,
         figures.injected,
