@@ -1,12 +1,12 @@
-//! The GUIDs whose creates were acknowledged: in memory for the ledger, and at once in a file, one a line, so
-//! that `tillsync ledger --acknowledged` can check them after a crash.
+//! The GUIDs whose creates were acknowledged: in a file at once, one a line, so that `tillsync ledger --acknowledged`
+//! can check them after a crash.
 
 use std::{
     collections::HashSet,
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use uuid::Uuid;
@@ -20,14 +20,8 @@ pub const MAX_ACKNOWLEDGED: usize = 20_000_000;
 #[derive(Debug)]
 pub struct Acknowledged {
     path: PathBuf,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    ids: HashSet<Uuid>,
     file: File,
-    failed: bool,
+    failed: AtomicBool,
 }
 
 impl Acknowledged {
@@ -37,34 +31,43 @@ impl Acknowledged {
     ///
     /// [`Error::Write`].
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|source| Error::Write { path: path.to_owned(), source })?;
-        let inner = Mutex::new(Inner { ids: HashSet::new(), file, failed: false });
-        Ok(Self { path: path.to_owned(), inner })
+        File::create(path).map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        Self::append(path)
     }
 
-    /// Adds one, in memory and in the file.
+    /// Goes on with a file, to which others may write too: each line is written as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn append(path: &Path) -> Result<Self, Error> {
+        let file = File::options().append(true).open(path);
+        let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file, failed: AtomicBool::new(false) })
+    }
+
+    /// Adds one.
     pub fn add(&self, id: Uuid) {
-        let mut inner = self.lock();
-        inner.ids.insert(id);
         // Without a buffer: what was acknowledged before a crash of the harness is in the file.
-        let written = writeln!(inner.file, "{id}");
-        inner.failed |= written.is_err();
+        let line = format!("{id}\n");
+        if (&self.file).write_all(line.as_bytes()).is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// All of them.
-    #[must_use]
-    pub fn ids(&self) -> HashSet<Uuid> {
-        self.lock().ids.clone()
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`].
+    pub fn ids(&self) -> Result<HashSet<Uuid>, Error> {
+        read(&self.path)
     }
 
     /// Whether the file lacks some, and which file it is.
     #[must_use]
     pub fn incomplete_file(&self) -> Option<&Path> {
-        self.lock().failed.then_some(self.path.as_path())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failed.load(Ordering::Relaxed).then_some(self.path.as_path())
     }
 }
 
@@ -98,8 +101,9 @@ mod tests {
         for id in [1, 2, 2, 3].map(Uuid::from_u128) {
             acknowledged.add(id);
         }
-        assert_eq!(read(&path).unwrap(), acknowledged.ids());
-        assert_eq!((acknowledged.ids().len(), acknowledged.incomplete_file()), (3, None));
+        let read_again = acknowledged.ids().unwrap();
+        assert_eq!(read(&path).unwrap(), read_again);
+        assert_eq!((read_again.len(), acknowledged.incomplete_file()), (3, None));
         fs::write(&path, "0190b6c5-7e2b-7c3a-9d6e-3f1f0a4b5c6d\nnobody\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().ends_with("line 2 is no GUID"));
         assert!(matches!(read(folder.path()), Err(Error::Read { .. })));

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt as _};
 use rand_distr::{Distribution as _, Exp};
+use serde::{Deserialize, Serialize};
 
-/// Most arrivals of one run; a plan that needs more is refused. 24 bytes each: 120 MB.
+/// Most arrivals of one run; a plan that needs more is refused. Recorded ones are kept in memory, 24 bytes each.
 pub const MAX_ARRIVALS: usize = 5_000_000;
 
 /// One create that falls due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// When, from the start of the run.
     pub due: Duration,
@@ -20,7 +21,7 @@ pub struct Arrival {
 
 /// Arrivals that know nothing of each other: exponential gaps of mean `1 / per_s`, each at a channel drawn
 /// evenly, so that every channel sees Poisson arrivals too.
-pub fn poisson<R: Rng>(
+pub fn poisson<R: Rng + Send>(
     per_s: f64,
     length: Duration,
     channels: usize,

@@ -37,6 +37,7 @@ use crate::{
     result::Mode,
     say,
     services::{Fleet, LOOK_PAUSE, Store, at_hq, connect},
+    stats::Spread,
 };
 
 /// Customers that are drawn beforehand; each create sends one of them with a GUID and an e-mail of its own.
@@ -85,29 +86,6 @@ pub struct Round {
     pub searchable_per_s: f64,
     /// Create rate divided by Ping rate.
     pub ratio: f64,
-}
-
-/// Median and extremes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
-    /// The middle one, or the mean of the middle two.
-    pub median: f64,
-    /// The lowest.
-    pub low: f64,
-    /// The highest.
-    pub high: f64,
-}
-
-impl Spread {
-    /// Of these figures; zero of none.
-    #[must_use]
-    pub fn of(figures: impl Iterator<Item = f64>) -> Self {
-        let mut figures: Vec<f64> = figures.collect();
-        figures.sort_by(f64::total_cmp);
-        let at = |place: usize| figures.get(place).copied().unwrap_or_default();
-        let last = figures.len().saturating_sub(1);
-        Self { median: (at(last / 2) + at(last.div_ceil(2))) / 2.0, low: at(0), high: at(last) }
-    }
 }
 
 /// Measures, prints, and ends with success.
@@ -342,18 +320,4 @@ fn render(ceiling: &Ceiling) -> String {
         text += &format!("! {} calls failed; they are not in the rates.\n", ceiling.failed);
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle() {
-        let of = |figures: &[f64]| Spread::of(figures.iter().copied());
-        assert_eq!(of(&[3.0, 1.0, 2.0]), Spread { median: 2.0, low: 1.0, high: 3.0 });
-        assert_eq!(of(&[4.0, 1.0, 2.0, 3.0]).median, 2.5);
-        assert_eq!(of(&[7.0]), Spread { median: 7.0, low: 7.0, high: 7.0 });
-        assert_eq!(of(&[]).median, 0.0);
-    }
 }

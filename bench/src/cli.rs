@@ -10,6 +10,7 @@ use crate::{
     plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
     result::Mode,
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
+    site::SiteArgs,
 };
 
 /// Measures what it costs to create a customer sync (call headquarters and wait) and async (write to the
@@ -58,6 +59,9 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Prints the table and writes the report of a result file again, without measuring.
     Report(ReportArgs),
+    /// Makes a share of the calls of a run; for tillsync itself.
+    #[command(hide = true)]
+    Generate,
     /// Starts a small chain on known ports to try things on: headquarters, emulator, two stores and a terminal.
     Up(UpArgs),
     /// What an administrator does at headquarters.
@@ -122,6 +126,10 @@ pub struct LoadArgs {
     /// Most creates of each run that are followed until every store finds them, 0 to 400.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=400), value_name = "N")]
     pub sample: u16,
+    /// How often each run is made, 1 to 100, all runs in turn, each time with other arrivals: the uncertainty of a
+    /// comparison (tillsync diff) is taken from it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100), value_name = "N")]
+    pub repeat: u32,
     /// Folder for result.json and report.html; compare also writes acknowledged.txt.
     #[arg(long, default_value = "tillsync-report", value_name = "DIR")]
     pub out: PathBuf,
@@ -141,25 +149,12 @@ pub struct CompareArgs {
     /// The load.
     #[command(flatten)]
     pub load: LoadArgs,
-    /// Embedded channels, 1 to 16.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16), value_name = "N")]
-    pub channels: u8,
+    /// What is measured.
+    #[command(flatten)]
+    pub site: SiteArgs,
     /// Plain lines in place of a live display; also when standard error is no terminal.
     #[arg(long)]
     pub plain: bool,
-    /// Keep the temporary folder with the databases, and say where it is.
-    #[arg(long)]
-    pub keep: bool,
-    /// A channel that is up already, such as http://127.0.0.1:7201; repeat it for each. Its functionality
-    /// profile is changed during the runs and set back after them.
-    #[arg(long, value_name = "URL", requires = "hq")]
-    pub channel: Vec<String>,
-    /// The headquarters of these channels.
-    #[arg(long, value_name = "URL", requires = "channel")]
-    pub hq: Option<String>,
-    /// The emulator between them. Without it the probe goes to headquarters itself.
-    #[arg(long, value_name = "URL", requires = "channel")]
-    pub emulator: Option<String>,
 }
 
 /// Options of the ceiling.

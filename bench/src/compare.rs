@@ -1,46 +1,23 @@
 //! The comparison: start or find the services, make every run, keep the books, write it all down.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use prost_types::Timestamp;
-use rts_emulator::Profile;
-use service_kit::{
-    clock::{Clock, SystemClock},
-    config::shutdown_on_signal,
-};
-use tempfile::TempDir;
-use tillsync_proto::{
-    Micros,
-    pb::{
-        common::FunctionalityProfile,
-        emulator::{GetProfileRequest, UpdateProfileRequest},
-    },
-};
+use service_kit::config::shutdown_on_signal;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    acknowledged::Acknowledged,
     cli::CompareArgs,
-    embedded::{DURABILITY, Embedded},
     error::Error,
-    generator::Generator,
-    ledger::read::check,
-    machine::{self, Usage},
+    measured::Measured,
     progress::Progress,
     report,
-    result::{Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
-    run::{Bench, DRAIN_LIMIT, Live, Plan, known_customer},
+    result::{Ledger, ResultFile, Run, Services, Warning},
+    run::{Bench, Plan, Recorder},
     say,
-    services::{Addresses, Fleet},
     session::{Session, setup},
-    table,
+    site::{Opening, Site, unreadable},
+    table, trust,
 };
 
 /// Exit code when the ledger does not hold.
@@ -127,94 +104,41 @@ pub async fn measure(
     stop: CancellationToken,
 ) -> Result<ResultFile, Error> {
     let session = checked(&args)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (began, usage) = (clock.now(), Usage::now());
-    let epoch_micros = clock.wall_micros();
-    let started = Timestamp::from(Micros(epoch_micros)).to_string();
-    fs::create_dir_all(&args.load.out)
-        .map_err(|source| Error::Write { path: args.load.out.clone(), source })?;
-    let acknowledged = Arc::new(Acknowledged::create(&args.load.out.join("acknowledged.txt"))?);
-    let site = Site::open(&args, &session, &clock).await?;
-    let generator = Generator::start(1)?;
-    let addresses = site.addresses.clone();
-    let connecting = generator.spawn(async move { Fleet::connect(&addresses).await });
-    let fleet = connecting.await.map_err(std::io::Error::from)??;
-    let before = Before::of(&fleet, &session).await?;
-    let (profile_toml, capacity_per_s) = profile(&fleet).await?;
-    let plans = session.plans(capacity_per_s)?;
-    let probe_customer = known_customer(&fleet, epoch_micros, args.load.seed).await?;
-    acknowledged.add(probe_customer);
-    let bench = Bench {
-        clock: Arc::clone(&clock),
-        fleet,
-        generator,
-        acknowledged: Arc::clone(&acknowledged),
-        seed: args.load.seed,
-        epoch_micros,
-        probe_per_s: args.load.probe_rate,
-        probe_customer,
-        sample: args.load.sample.into(),
-        stop,
+    let load = &args.load;
+    let opening = Opening {
+        site: &args.site,
+        seed: load.seed,
+        profile: session.profile.clone(),
+        probe_per_s: load.probe_rate,
+        sample: load.sample.into(),
+        out: &load.out,
     };
+    let site = Site::open(opening, stop).await?;
+    let plans = session.plans(site.capacity_per_s)?;
     let progress = Progress::new(args.plain, plans.len());
-    let rts_timeout = Duration::from_secs_f64(args.load.rts_timeout);
+    let rts_timeout = Duration::from_secs_f64(load.rts_timeout);
     let mut warnings = Vec::new();
-    let mut runs = every_run(&bench, &plans, rts_timeout, &progress, &mut warnings).await;
+    let mut runs = every_run(&site.bench, &plans, rts_timeout, &progress, &mut warnings).await;
     runs.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.offered_per_s.total_cmp(&b.offered_per_s)));
     progress.message("keeping the books");
-    let ledger = check(&bench.fleet, Some(acknowledged.ids()), DRAIN_LIMIT).await;
-    let ledger = ledger.map_err(|error| warnings.push(unreadable("the ledger", &error))).ok();
-    if let Err(error) = before.restore(&bench.fleet).await {
-        warnings.push(unreadable("setting the profiles back", &error));
-    }
-    if let Some(path) = acknowledged.incomplete_file() {
-        let text = format!("{} could not be written to the end", path.display());
-        warnings.push(Warning { kind: WarningKind::Unreadable, text });
-    }
+    let setup = setup(load, session.arrivals.clone(), session.warmup, session.measured);
+    let result = site.close(setup, runs, warnings, command).await;
     progress.finish();
-    let setup = Setup {
-        services: if site.embedded.is_some() { Services::Embedded } else { Services::External },
-        channels: bench.fleet.stores.len(),
-        durability: site.durability().to_owned(),
-        capacity_per_s,
-        profile_toml,
-        ..setup(&args.load, session.arrivals.clone(), session.warmup, session.measured)
-    };
-    let interrupted = bench.stop.is_cancelled();
-    drop(bench);
-    site.close().await?;
-    Ok(ResultFile {
-        schema_version: SCHEMA_VERSION,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: machine::commit(),
-        started,
-        elapsed_s: clock.now().saturating_duration_since(began).as_secs_f64(),
-        command,
-        interrupted,
-        machine: machine::machine(),
-        setup,
-        runs,
-        ledger,
-        warnings,
-        process: usage.since(),
-    })
+    result
 }
 
 /// The session that was asked for.
 fn checked(args: &CompareArgs) -> Result<Session, Error> {
-    if args.load.profile.is_some() && !args.channel.is_empty() && args.emulator.is_none() {
-        return Err(Error::Usage("--profile needs --emulator: only an emulator has a profile".to_owned()));
-    }
+    args.site.check(args.load.profile.is_some())?;
     if args.load.seconds.is_some_and(|seconds| seconds > LONGEST_S) {
         return Err(Error::Usage(format!(
             "--seconds is more than {LONGEST_S}: for whole days there is tillsync plan"
         )));
     }
-    let external = args.channel.len();
-    Session::new(&args.load, if external > 0 { external } else { args.channels.into() })
+    Session::new(&args.load, args.site.count())
 }
 
-/// Makes the runs, until one fails or the session is ended.
+/// Makes the runs, until one fails or the session is ended; repetitions of a run become one.
 async fn every_run(
     bench: &Bench,
     plans: &[Plan],
@@ -222,16 +146,16 @@ async fn every_run(
     progress: &Progress,
     warnings: &mut Vec<Warning>,
 ) -> Vec<Run> {
-    let mut runs = Vec::new();
+    let mut runs: Vec<Measured> = Vec::new();
     for plan in plans {
-        let live = Live::default();
-        progress.tick(plan, &live);
+        let recorder = Arc::new(Recorder::new(plan.window(), Duration::MAX));
+        progress.tick(plan, &recorder);
         let making = async {
             tokio::select! {
                 set = bench.fleet.set_mode(plan.mode, rts_timeout) => set?,
                 () = bench.stop.cancelled() => return Ok(None),
             }
-            bench.run(plan, &live).await
+            bench.run(plan, &recorder).await
         };
         tokio::pin!(making);
         let mut frames = interval(FRAME);
@@ -239,11 +163,18 @@ async fn every_run(
         let made = loop {
             tokio::select! {
                 made = &mut making => break made,
-                _ = frames.tick() => progress.tick(plan, &live),
+                _ = frames.tick() => progress.tick(plan, &recorder),
             }
         };
         match made {
-            Ok(run) => runs.extend(run.inspect(|run| progress.ended(plan, run))),
+            Ok(None) => {}
+            Ok(Some(measured)) => {
+                progress.ended(plan, &measured.run());
+                match runs.iter_mut().find(|other| other.is_of(&measured)) {
+                    Some(other) => other.add(measured),
+                    None => runs.push(measured),
+                }
+            }
             Err(error) => {
                 warnings.push(unreadable(&format!("run {} of {}", plan.number + 1, plans.len()), &error));
                 break;
@@ -253,101 +184,5 @@ async fn every_run(
             break;
         }
     }
-    runs
-}
-
-/// The services: embedded, or where they are.
-struct Site {
-    addresses: Addresses,
-    embedded: Option<Embedded>,
-    folder: Option<TempDir>,
-    keep: bool,
-}
-
-impl Site {
-    async fn open(args: &CompareArgs, session: &Session, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
-        if let Some(hq) = &args.hq {
-            let addresses =
-                Addresses { hq: hq.clone(), emulator: args.emulator.clone(), channels: args.channel.clone() };
-            return Ok(Self { addresses, embedded: None, folder: None, keep: false });
-        }
-        let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-        let profile = session.profile.clone().unwrap_or_default();
-        let channels = args.channels.into();
-        let embedded = Embedded::start(folder.path(), clock, args.load.seed, profile, channels).await?;
-        let addresses = embedded.addresses.clone();
-        Ok(Self { addresses, embedded: Some(embedded), folder: Some(folder), keep: args.keep })
-    }
-
-    fn durability(&self) -> &'static str {
-        if self.embedded.is_some() { DURABILITY } else { "as the services are set up" }
-    }
-
-    /// Ends what was started, and removes the folder or says where it is.
-    async fn close(self) -> Result<(), Error> {
-        if let Some(embedded) = self.embedded {
-            embedded.stop().await;
-        }
-        match self.folder {
-            Some(folder) if self.keep => {
-                let path: PathBuf = folder.keep();
-                eprintln!("Databases: {}", path.display());
-            }
-            Some(folder) => folder.close()?,
-            None => {}
-        }
-        Ok(())
-    }
-}
-
-/// How services that were up already were set up.
-struct Before {
-    profiles: Vec<FunctionalityProfile>,
-    emulator_toml: Option<String>,
-}
-
-impl Before {
-    /// Remembers it, and gives the emulator the profile that was asked for.
-    async fn of(fleet: &Fleet, session: &Session) -> Result<Self, Error> {
-        let profiles = fleet.profiles().await?;
-        let mut emulator_toml = None;
-        if let (Some(emulator), Some(profile)) = (&fleet.emulator, &session.profile) {
-            emulator_toml = profile_text(fleet).await?;
-            let text = profile.to_toml().map_err(|error| Error::Usage(error.to_string()))?;
-            let update = UpdateProfileRequest { profile_toml: text };
-            emulator.clone().update_profile(update).await.map_err(at_emulator)?;
-        }
-        Ok(Self { profiles, emulator_toml })
-    }
-
-    async fn restore(self, fleet: &Fleet) -> Result<(), Error> {
-        if let (Some(emulator), Some(profile_toml)) = (&fleet.emulator, self.emulator_toml) {
-            let update = UpdateProfileRequest { profile_toml };
-            emulator.clone().update_profile(update).await.map_err(at_emulator)?;
-        }
-        fleet.set_profiles(&self.profiles).await
-    }
-}
-
-/// The emulator's profile, and how many creates per second it lets through.
-async fn profile(fleet: &Fleet) -> Result<(Option<String>, Option<f64>), Error> {
-    let text = profile_text(fleet).await?;
-    let profile = text.as_deref().and_then(|text| Profile::parse(text).ok());
-    let capacity = profile.map(|profile| profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
-    Ok((text, capacity))
-}
-
-async fn profile_text(fleet: &Fleet) -> Result<Option<String>, Error> {
-    let Some(emulator) = &fleet.emulator else { return Ok(None) };
-    let said = emulator.clone().get_profile(GetProfileRequest {}).await.map_err(at_emulator)?;
-    Ok(Some(said.into_inner().profile_toml))
-}
-
-fn at_emulator(status: tonic::Status) -> Error {
-    Error::service("the emulator", status)
-}
-
-fn unreadable(what: &str, error: &Error) -> Warning {
-    let text = format!("{what}: {}", service_kit::config::Chain(error));
-    Warning { kind: WarningKind::Unreadable, text }
+    runs.iter().map(trust::run).collect()
 }

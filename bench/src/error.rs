@@ -99,6 +99,9 @@ pub enum Error {
         /// The bound.
         bound: usize,
     },
+    /// A process that makes calls.
+    #[error("a generator: {0}")]
+    Generator(String),
     /// The operating system refused a thread, a port, a folder or a signal handler.
     #[error("the operating system refused")]
     System(#[from] io::Error),

@@ -3,14 +3,16 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`cli`], [`session`] | what was asked for, checked |
-//! | [`arrivals`], [`trace`], [`pacer`] | when creates fall due, and sending them then |
+//! | [`arrivals`], [`trace`], [`load`], [`pacer`] | when creates fall due, and sending them then |
 //! | [`customers`] | synthetic customers |
-//! | [`embedded`], [`services`] | the services under test, started here or up already |
+//! | [`site`], [`embedded`], [`services`] | the services under test, started here or up already |
 //! | [`run`] | one mode at one rate |
+//! | [`counts`], [`measured`], [`stats`] | what is counted, and the figures made from it |
 //! | [`raw`] | calls that cost the generator little, for the ceiling |
 //! | [`compare`], [`ceiling`] | the two jobs |
 //! | [`plan`] | the same in virtual time |
 //! | [`acknowledged`], [`ledger`] | nobody lost, nobody doubled |
+//! | [`trust`] | when not to trust a run |
 //! | [`result`] | what was measured, as plain data |
 //! | [`verdict`], [`table`], [`report`] | the same in words, on the terminal, and as a page |
 //! | [`chain`], [`shell`] | a chain to try things on, and what an administrator and a till do there |
@@ -21,12 +23,16 @@ pub mod ceiling;
 pub mod chain;
 pub mod cli;
 pub mod compare;
+pub mod counts;
 pub mod customers;
 pub mod embedded;
 pub mod error;
 pub mod generator;
+pub mod goal;
 pub mod ledger;
+pub mod load;
 pub mod machine;
+pub mod measured;
 pub mod pacer;
 pub mod plan;
 pub mod progress;
@@ -37,11 +43,13 @@ pub mod run;
 pub mod services;
 pub mod session;
 pub mod shell;
+pub mod site;
 pub mod stats;
 pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod trace;
+pub mod trust;
 pub mod verdict;
 
 use std::{
@@ -74,6 +82,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),
+        Some(Command::Generate) => run::generators::generate().await,
         Some(Command::Up(args)) => chain::up(args).await,
         Some(Command::Hq(args)) => shell::hq::hq(args).await,
         Some(Command::Customer(args)) => shell::customer::customer(args).await,

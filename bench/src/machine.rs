@@ -1,6 +1,6 @@
 //! CPU and memory, read from `/proc`; absent where there is none.
 
-use std::{env, fs, process::Command, thread};
+use std::{env, fs, process::Command, thread, time::Duration};
 
 use crate::result::{Machine, Process};
 
@@ -11,7 +11,16 @@ const TICKS_PER_S: f64 = 100.0;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     process_s: Option<f64>,
-    machine: Option<(u64, u64)>,
+    machine: Option<Ticks>,
+    starved: Option<Duration>,
+}
+
+/// Ticks of all processors since the machine started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticks {
+    all: u64,
+    busy: u64,
+    stolen: u64,
 }
 
 impl Usage {
@@ -20,24 +29,30 @@ impl Usage {
     pub fn now() -> Self {
         let process = fs::read_to_string("/proc/self/stat").ok();
         let machine = fs::read_to_string("/proc/stat").ok();
+        let pressure = fs::read_to_string("/proc/pressure/cpu").ok();
         Self {
             process_s: process.as_deref().and_then(process_seconds),
             machine: machine.as_deref().and_then(machine_ticks),
+            starved: pressure.as_deref().and_then(starved),
         }
     }
 
-    /// What has been used since then.
+    /// What has been used since then, `elapsed` ago.
     #[must_use]
-    pub fn since(self) -> Process {
+    pub fn since(self, elapsed: Duration) -> Process {
         let now = Self::now();
-        let share = |((busy, all), (busy_before, all_before)): ((u64, u64), (u64, u64))| {
-            let all = all.checked_sub(all_before).filter(|ticks| *ticks > 0)?;
-            Some(busy.saturating_sub(busy_before) as f64 / all as f64)
+        let share = |part: fn(Ticks) -> u64| {
+            let (now, then) = now.machine.zip(self.machine)?;
+            let all = now.all.checked_sub(then.all).filter(|ticks| *ticks > 0)?;
+            Some(part(now).saturating_sub(part(then)) as f64 / all as f64)
         };
+        let starved = now.starved.zip(self.starved).map(|(now, then)| now.saturating_sub(then));
         Process {
             cpu_s: now.process_s.zip(self.process_s).map(|(now, then)| now - then),
             max_rss_bytes: fs::read_to_string("/proc/self/status").ok().as_deref().and_then(peak_memory),
-            machine_busy: now.machine.zip(self.machine).and_then(share),
+            machine_busy: share(|ticks| ticks.busy),
+            starved: starved.map(|starved| (starved.as_secs_f64() / elapsed.as_secs_f64()).min(1.0)),
+            stolen: share(|ticks| ticks.stolen),
         }
     }
 }
@@ -49,14 +64,20 @@ fn process_seconds(stat: &str) -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_S)
 }
 
-/// Ticks of all processors: those in use, and all.
-fn machine_ticks(stat: &str) -> Option<(u64, u64)> {
+/// In use is what is neither idle nor waiting for a disk.
+fn machine_ticks(stat: &str) -> Option<Ticks> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     // User, nice, system, idle, iowait, irq, softirq, steal; guest times are part of the first two.
     let ticks: Vec<u64> = line.split_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
     let all = ticks.iter().sum();
     let idle: u64 = ticks.get(3)? + ticks.get(4)?;
-    Some((all - idle, all))
+    Some(Ticks { all, busy: all - idle, stolen: ticks.get(7).copied().unwrap_or_default() })
+}
+
+/// How long somebody has waited for a processor, of the kernel's pressure stall information.
+fn starved(pressure: &str) -> Option<Duration> {
+    let total = pressure.lines().next()?.strip_prefix("some ")?.rsplit_once("total=")?.1;
+    total.trim().parse().ok().map(Duration::from_micros)
 }
 
 fn peak_memory(status: &str) -> Option<u64> {
@@ -93,18 +114,22 @@ mod tests {
     fn proc_is_read_and_nonsense_is_not() {
         let stat = "42 (a b) c) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 1 1 1";
         assert_eq!(process_seconds(stat), Some(3.0));
-        assert_eq!(machine_ticks("cpu  10 0 10 70 10 0 0 0 5 0\ncpu0 1"), Some((20, 100)));
+        let ticks = Ticks { all: 100, busy: 20, stolen: 4 };
+        assert_eq!(machine_ticks("cpu  10 0 6 70 10 0 0 4 5 0\ncpu0 1"), Some(ticks));
+        let pressure = "some avg10=0.00 avg60=0.00 avg300=0.82 total=1500000\nfull avg10=0.00 total=0";
+        assert_eq!(starved(pressure), Some(Duration::from_millis(1_500)));
         assert_eq!(peak_memory("VmPeak:\t 9 kB\nVmHWM:\t    2048 kB\n"), Some(2_097_152));
         for nonsense in ["", "cpu", "1 (x", "VmHWM: many kB"] {
             assert_eq!(process_seconds(nonsense), None);
             assert_eq!(machine_ticks(nonsense), None);
             assert_eq!(peak_memory(nonsense), None);
+            assert_eq!(starved(nonsense), None);
         }
     }
 
     #[test]
     fn usage_is_a_share() {
-        let used = Usage::now().since();
+        let used = Usage::now().since(Duration::from_secs(1));
         assert!(used.machine_busy.is_none_or(|busy| (0.0..=1.0).contains(&busy)));
         assert!(machine().cpus >= 1);
     }

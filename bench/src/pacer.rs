@@ -10,27 +10,27 @@ use tokio_util::sync::CancellationToken;
 /// Longest sleep without a look at the token.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 
-/// Calls `send` with the place and the instant of each of `dues`, ascending, counted from `start`; all that are
+/// Calls `send` with each of `dues`, ascending, and the instant at which it is due, counted from `start`; all that are
 /// due at once, however late. The receiver ends when the last was sent or `stop` was cancelled.
 ///
 /// # Errors
 ///
 /// The operating system refuses a thread.
-pub fn pace(
+pub fn pace<D>(
     clock: Arc<dyn Clock>,
     start: Instant,
-    dues: Vec<Duration>,
+    dues: impl Iterator<Item = (Duration, D)> + Send + 'static,
     stop: CancellationToken,
-    mut send: impl FnMut(usize, Instant) + Send + 'static,
+    mut send: impl FnMut(D, Instant) + Send + 'static,
 ) -> io::Result<oneshot::Receiver<()>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("pacer".to_owned()).spawn(move || {
-        for (place, due) in dues.into_iter().enumerate() {
+        for (due, what) in dues {
             let due = start + due;
             if !wait_until(&*clock, due, &stop) {
                 break;
             }
-            send(place, due);
+            send(what, due);
         }
         // Nobody waits any more: nothing to tell.
         let _ = ended.send(());
@@ -72,7 +72,7 @@ mod tests {
     fn b2_everything_is_sent_in_order_and_never_early() {
         let (sent, received) = mpsc::channel();
         let start = SystemClock.now();
-        let dues: Vec<Duration> = (0..200).map(|n| Duration::from_micros(n * 500)).collect();
+        let dues = (0..200_usize).map(|n| (Duration::from_micros(n as u64 * 500), n));
         let send = move |place, due| sent.send((place, due, SystemClock.now())).unwrap();
         let end = pace(Arc::new(SystemClock), start, dues, CancellationToken::new(), send).unwrap();
         end.blocking_recv().unwrap();
@@ -90,7 +90,7 @@ mod tests {
         let now = SystemClock.now();
         let start = now.checked_sub(Duration::from_secs(1)).unwrap();
         let send = move |place, _| sent.send(place).unwrap();
-        let dues = vec![Duration::ZERO; 1_000];
+        let dues = (0..1_000).map(|n| (Duration::ZERO, n));
         pace(Arc::new(SystemClock), start, dues, CancellationToken::new(), send)
             .unwrap()
             .blocking_recv()
@@ -102,8 +102,11 @@ mod tests {
     fn a_cancelled_pacer_stops() {
         let stop = CancellationToken::new();
         let token = stop.clone();
-        let dues = vec![Duration::ZERO, Duration::from_secs(3600)];
-        let send = move |_, _| token.cancel();
-        pace(Arc::new(SystemClock), SystemClock.now(), dues, stop, send).unwrap().blocking_recv().unwrap();
+        let dues = [Duration::ZERO, Duration::from_secs(3600)].map(|due| (due, ()));
+        let send = move |(), _| token.cancel();
+        pace(Arc::new(SystemClock), SystemClock.now(), dues.into_iter(), stop, send)
+            .unwrap()
+            .blocking_recv()
+            .unwrap();
     }
 }

@@ -23,12 +23,15 @@ use rts_emulator::{
 };
 
 use crate::{
+    arrivals::Arrival,
     cli::{ArrivalKind, LoadArgs, within},
     compare::write_and_say,
     error::Error,
     machine,
+    measured::Measured,
     result::{Arrivals, Assumed, Mode, ResultFile, Run, SCHEMA_VERSION, Services, Setup},
     session::{Session, read_profile, setup},
+    trust,
 };
 
 pub mod check;
@@ -210,13 +213,24 @@ pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
         let loads = session.loads(capacity)?;
         let work = loads.iter().flat_map(|load| session.modes().iter().map(move |mode| (load, *mode)));
         in_parallel(args.chain.threads(), work.collect(), |(load, mode)| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
-            let creates = (load.per_s * load.measured.as_secs_f64()) as u64;
-            let scenario = scenario(args, &profile, mode, creates, load.warmup, load.measured);
-            simulate(&scenario, mode, load.per_s, load.arrivals())
-                .map(|simulated| Run { speedup: load.speedup, ..simulated.run })
-                .map_err(|error| Error::Usage(error.to_string()))
+            let mut all: Option<Measured> = None;
+            for repeat in 1..=session.repeat {
+                let load = load.repeated(repeat);
+                let scenario = scenario(args, &profile, mode, load.expected(), load.warmup, load.measured);
+                let seed = scenario.seed.wrapping_add(u64::from(repeat) - 1);
+                let scenario = Scenario { seed, repeat, ..scenario };
+                let simulated = simulated(&scenario, mode, load.per_s, load.arrivals())?;
+                match &mut all {
+                    Some(all) => all.add(simulated),
+                    None => all = Some(simulated),
+                }
+            }
+            let run = all.as_ref().map(trust::run);
+            Ok::<_, Error>(run.map(|run| Run { speedup: load.speedup, ..run }))
         })?
+        .into_iter()
+        .flatten()
+        .collect()
     };
     runs.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.offered_per_s.total_cmp(&b.offered_per_s)));
     Ok(result(args, command, &profile, runs))
@@ -236,10 +250,17 @@ fn day(args: &PlanArgs, profile: &Profile) -> Result<Vec<Run>, Error> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
         let scenario = scenario(args, profile, mode, expected as u64, Duration::ZERO, measured);
         let traffic = Traffic::drawn(&curve, &sizes, measured, load.seed);
-        simulate(&scenario, mode, expected / measured.as_secs_f64(), traffic)
-            .map(|simulated| simulated.run)
-            .map_err(|error| Error::Usage(error.to_string()))
+        simulated(&scenario, mode, expected / measured.as_secs_f64(), traffic).map(|day| trust::run(&day))
     })
+}
+
+fn simulated(
+    scenario: &Scenario,
+    mode: Mode,
+    per_s: f64,
+    arrivals: impl Iterator<Item = Arrival>,
+) -> Result<Measured, Error> {
+    simulate(scenario, mode, per_s, arrivals).map_err(|error| Error::Usage(error.to_string()))
 }
 
 fn scenario(

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     result::Run,
-    run::{Live, Plan},
+    run::{CallsSoFar, Plan, Recorder},
     table,
     verdict::number,
 };
@@ -40,16 +40,18 @@ impl Progress {
     }
 
     /// Shows how a run goes.
-    pub fn tick(&self, plan: &Plan, live: &Live) {
+    pub fn tick(&self, plan: &Plan, recorder: &Recorder) {
         let Some(bar) = &self.bar else { return };
-        let (acknowledged, failed, in_flight, pending, queue) = live.read();
+        let picture = recorder.picture();
+        let CallsSoFar { acknowledged, failed, in_flight } = picture.calls;
+        let (queue, pending) = (picture.queue, picture.pending);
         bar.set_message(format!(
             "run {} of {}: {} at {}/s: {acknowledged} done, {failed} failed, {in_flight} under way, \
              {queue} waiting at HQ, {pending} pending",
             plan.number + 1,
             self.runs,
             plan.mode,
-            number(plan.offered_per_s),
+            number(plan.load.per_s),
         ));
         bar.tick();
     }

@@ -1,34 +1,38 @@
 //! One run: a mode at an offered rate, from the first arrival until nothing moves any more.
 
 mod calls;
+mod drive;
 mod follow;
+pub mod generators;
 mod hq;
 mod recorder;
-pub(crate) mod trust;
+mod stores;
 
 use std::{sync::Arc, time::Duration};
 
 use service_kit::clock::Clock;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     acknowledged::Acknowledged,
-    arrivals::{Arrival, constant},
+    counts::Window,
     error::Error,
     generator::Generator,
+    load::Load,
     machine::Usage,
-    pacer::pace,
-    result::{Backlog, Mode, Process, Run},
+    measured::{Around, Measured},
+    result::{Backlog, Mode, Process},
     services::{Fleet, LOOK_PAUSE},
 };
 
 use calls::Calls;
 pub use calls::{CALL_DEADLINE, PROBE_CHANNEL, known_customer};
+use drive::{Driven, Share};
 use follow::Followed;
-pub use recorder::Live;
-use recorder::Recorder;
+use generators::Generators;
+pub use recorder::{Calls as CallsSoFar, Picture, Recorder};
 
 /// Time to get everything in place before the first arrival.
 const LEAD: Duration = Duration::from_millis(100);
@@ -45,6 +49,8 @@ pub struct Bench {
     pub fleet: Fleet,
     /// Where calls are made.
     pub generator: Generator,
+    /// Other processes that make calls.
+    pub generators: Generators,
     /// GUIDs that were acknowledged.
     pub acknowledged: Arc<Acknowledged>,
     /// Seed of customers and GUIDs.
@@ -68,142 +74,123 @@ pub struct Plan {
     pub number: u64,
     /// How creates are made.
     pub mode: Mode,
-    /// Creates that fall due per second.
-    pub offered_per_s: f64,
-    /// How many times faster than recorded; traces only.
-    pub speedup: Option<f64>,
-    /// When they fall due.
-    pub arrivals: Vec<Arrival>,
-    /// Load before anything is measured.
-    pub warmup: Duration,
-    /// How long is measured.
-    pub measured: Duration,
+    /// What falls due.
+    pub load: Load,
+    /// Of which repetition it is, from 1.
+    pub repeat: u32,
 }
 
-/// From when to when a run is measured.
+impl Plan {
+    /// What of it is measured.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        Window { start: self.load.warmup, end: self.load.warmup + self.load.measured }
+    }
+}
+
+/// The start of a run's load, and what of it is measured.
 #[derive(Debug, Clone, Copy)]
-struct Window {
+struct Timeline {
+    zero: Instant,
     start: Instant,
     end: Instant,
 }
 
-impl Window {
-    fn holds(&self, instant: Instant) -> bool {
-        self.start <= instant && instant < self.end
+impl Timeline {
+    fn new(zero: Instant, window: Window) -> Self {
+        Self { zero, start: zero + window.start, end: zero + window.end }
     }
 }
 
-/// What falls due.
-#[derive(Debug, Clone, Copy)]
-enum Due {
-    Create(usize, Arrival),
-    Probe,
-}
-
 impl Bench {
-    /// Makes a run. `live` is told how it goes. Nothing if it was stopped before it could say anything.
+    /// Makes a run; the recorder counts it, and can be looked at meanwhile. Nothing if it was stopped before it could
+    /// say anything.
     ///
     /// # Errors
     ///
-    /// A service that cannot be read, or a thread that cannot be had.
-    pub async fn run(&self, plan: &Plan, live: &Live) -> Result<Option<Run>, Error> {
-        let start = self.clock.now() + LEAD;
-        let mut window = Window { start: start + plan.warmup, end: start + plan.warmup + plan.measured };
-        let recorder = Arc::new(Recorder::new(window, live.clone()));
+    /// A service that cannot be read, a generator that has failed, or a thread that cannot be had.
+    pub async fn run(&self, plan: &Plan, recorder: &Arc<Recorder>) -> Result<Option<Measured>, Error> {
+        let time = Timeline::new(self.clock.now() + LEAD, plan.window());
         let followed = Arc::new(Followed::new(Arc::clone(&self.clock), self.fleet.stores.clone()));
-        let tasks = TaskTracker::new();
         let calls = Arc::new(Calls {
             clock: Arc::clone(&self.clock),
             fleet: self.fleet.clone(),
             acknowledged: Arc::clone(&self.acknowledged),
-            recorder: Arc::clone(&recorder),
+            recorder: Arc::clone(recorder),
             followed: Arc::clone(&followed),
             seed: self.seed,
             epoch_micros: self.epoch_micros,
-            start,
+            start: time.zero,
             run: plan.number,
             probe_customer: self.probe_customer,
-            window,
+            window: plan.window(),
             follow_every: self.follow_every(plan),
         });
-        let paced = self.start_load(plan, start, &calls, &tasks)?;
-        let watching = hq::watch(self.fleet.emulator.clone(), &*self.clock, window, &self.stop, live);
-        let (hq, process) = tokio::join!(watching, self.measure_process(window));
+        let share = Share { number: 0, of: self.generators.count() };
+        let start_micros = self.wall_micros(time.zero);
+        let mut driven =
+            Driven::start(&calls, &self.generator, &plan.load, share, self.probe_per_s, &self.stop)?;
+        let (hq, pending, process, others) = tokio::join!(
+            hq::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),
+            stores::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),
+            self.measure_process(time),
+            self.generators.make(plan, start_micros, recorder, &self.stop),
+        );
+        driven.made().await;
         let interrupted = self.stop.is_cancelled();
-        // The generator ends by itself with the last arrival, or by the token.
-        let _ = paced.await;
         let at_end = self.fleet.pending().await.ok();
-        window.end = window.end.min(self.clock.now());
-        tasks.close();
-        let _ = timeout(CALL_DEADLINE + Duration::from_secs(1), tasks.wait()).await;
-        let backlog = self.drain(at_end, live).await?;
+        let end = time.end.min(self.clock.now());
+        driven.ended().await;
+        let backlog = self.drain(at_end, recorder).await?;
         followed.resolve(DRAIN_LIMIT).await;
         followed.search_everywhere().await;
-        let measured = window.end.saturating_duration_since(window.start);
+        let measured = end.saturating_duration_since(time.start);
         if interrupted && measured < LEAST_MEASURED {
             return Ok(None);
         }
-        let mut run = recorder.to_run(plan, measured, followed.summary());
-        (run.interrupted, run.hq, run.process, run.backlog) = (interrupted, hq?, process, backlog);
-        run.warnings = trust::warnings(&run);
-        Ok(Some(run))
-    }
-
-    /// Starts the pacer with everything that falls due, the probe included.
-    fn start_load(
-        &self,
-        plan: &Plan,
-        start: Instant,
-        calls: &Arc<Calls>,
-        tasks: &TaskTracker,
-    ) -> Result<tokio::sync::oneshot::Receiver<()>, Error> {
-        let creates = plan.arrivals.iter().enumerate();
-        let mut dues: Vec<(Duration, Due)> =
-            creates.map(|(index, arrival)| (arrival.due, Due::Create(index, *arrival))).collect();
-        if self.probe_per_s > 0.0 {
-            let probes = constant(self.probe_per_s, plan.warmup + plan.measured, 1);
-            dues.extend(probes.map(|probe| (probe.due, Due::Probe)));
-        }
-        dues.sort_by_key(|(due, _)| *due);
-        let (instants, dues): (Vec<Duration>, Vec<Due>) = dues.into_iter().unzip();
-        let (handle, calls, tasks) = (self.generator.handle(), Arc::clone(calls), tasks.clone());
-        let send = move |place: usize, due: Instant| match dues[place] {
-            Due::Create(index, arrival) => {
-                tasks.spawn_on(Arc::clone(&calls).create(index as u64, arrival.channel, due), &handle);
-            }
-            Due::Probe => {
-                tasks.spawn_on(Arc::clone(&calls).probe(due), &handle);
-            }
+        let mut counts = recorder.counted();
+        others?.iter().for_each(|others| counts.add(others));
+        let around = Around {
+            measured,
+            interrupted,
+            repeat: plan.repeat,
+            sampled: followed.sampled(),
+            hq: hq?,
+            backlog: Backlog { pending, ..backlog },
+            process,
         };
-        Ok(pace(Arc::clone(&self.clock), start, instants, self.stop.clone(), send)?)
+        let load = &plan.load;
+        Ok(Some(Measured::new(plan.mode, load.per_s, load.speedup, counts, around)))
     }
 
-    /// Evenly spread: every so many arrivals, so that no more than the sample is followed.
+    /// The wall time of an instant near now.
+    fn wall_micros(&self, instant: Instant) -> i64 {
+        let ahead = instant.saturating_duration_since(self.clock.now());
+        self.clock.wall_micros() + i64::try_from(ahead.as_micros()).unwrap_or_default()
+    }
+
+    /// Evenly spread: every so many arrivals, so that no more than the sample is followed. Only this process follows
+    /// creates: with others beside it, it has fewer to choose from.
     fn follow_every(&self, plan: &Plan) -> u64 {
-        if self.sample == 0 {
-            return u64::MAX;
+        let of = self.generators.count();
+        match self.sample as u64 {
+            0 => u64::MAX,
+            // Its own creates are those whose number is a multiple of the generators' count.
+            sample if of > 1 => plan.load.expected().div_ceil(sample).next_multiple_of(of),
+            sample => plan.load.expected().div_ceil(sample).max(1),
         }
-        let measured = plan.arrivals.iter().filter(|arrival| arrival.due >= plan.warmup).count();
-        measured.div_ceil(self.sample).max(1) as u64
     }
 
-    async fn measure_process(&self, window: Window) -> Process {
-        self.wait_until(window.start).await;
-        let usage = Usage::now();
-        self.wait_until(window.end).await;
-        usage.since()
-    }
-
-    async fn wait_until(&self, instant: Instant) {
-        tokio::select! {
-            () = sleep_until(instant) => {}
-            () = self.stop.cancelled() => {}
-        }
+    async fn measure_process(&self, time: Timeline) -> Process {
+        until(time.start, &self.stop).await;
+        let (usage, began) = (Usage::now(), self.clock.now());
+        until(time.end, &self.stop).await;
+        usage.since(self.clock.now().saturating_duration_since(began))
     }
 
     /// Waits, no longer than [`DRAIN_LIMIT`], until no customer is pending. A service that does not answer may
     /// have been killed to see what happens: it has the same time to come back.
-    async fn drain(&self, mut at_end: Option<u64>, live: &Live) -> Result<Backlog, Error> {
+    async fn drain(&self, mut at_end: Option<u64>, recorder: &Recorder) -> Result<Backlog, Error> {
         let begun = self.clock.now();
         loop {
             let seen = self.fleet.pending().await;
@@ -211,10 +198,11 @@ impl Bench {
             let out_of_time = waited > DRAIN_LIMIT;
             match seen {
                 Ok(left) => {
-                    live.pending(left);
+                    recorder.stores(left, None);
                     let at_end = *at_end.get_or_insert(left);
                     if left == 0 || out_of_time {
-                        return Ok(Backlog { at_end, left, drain_ms: waited.as_secs_f64() * 1_000.0 });
+                        let drain_ms = waited.as_secs_f64() * 1_000.0;
+                        return Ok(Backlog { at_end, left, drain_ms, ..Backlog::default() });
                     }
                 }
                 Err(error) if out_of_time => return Err(error),
@@ -222,5 +210,13 @@ impl Bench {
             }
             sleep(LOOK_PAUSE).await;
         }
+    }
+}
+
+/// Until an instant, or the end of everything.
+async fn until(instant: Instant, stop: &CancellationToken) {
+    tokio::select! {
+        () = sleep_until(instant) => {}
+        () = stop.cancelled() => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tillsync_proto::pb::{
     channel::{
         GetStatusRequest, customer_service_client::CustomerServiceClient,
@@ -35,7 +36,7 @@ const MODE_TIMEOUT: Duration = Duration::from_secs(15);
 pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the services are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Addresses {
     /// Headquarters.
     pub hq: String,

@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use rand::{SeedableRng as _, rngs::StdRng};
 use rts_emulator::Profile;
 
 use crate::{
-    arrivals::{Arrival, MAX_ARRIVALS, constant, poisson},
+    arrivals::MAX_ARRIVALS,
     cli::{ArrivalKind, LoadArgs, Rate},
     error::Error,
+    load::{Dues, Load},
     result::{Arrivals, Mode, Services, Setup},
     run::{CALL_DEADLINE, Plan},
     trace::{Day, Trace},
@@ -28,6 +28,8 @@ pub struct Session {
     modes: Vec<Mode>,
     channels: usize,
     seed: u64,
+    /// How often each run is made.
+    pub repeat: u32,
     /// The profile that was asked for.
     pub profile: Option<Profile>,
     /// Where arrivals come from, for the result.
@@ -86,6 +88,7 @@ impl Session {
             modes,
             channels,
             seed: args.seed,
+            repeat: args.repeat,
             profile: args.profile.as_deref().map(read_profile).transpose()?,
             arrivals,
             warmup: Duration::from_secs_f64(if replay { 0.0 } else { args.warmup }),
@@ -93,25 +96,21 @@ impl Session {
         })
     }
 
-    /// Every run, rate by rate, the modes of a rate one after the other.
+    /// Every run, rate by rate, the modes of a rate one after the other; all of it as often as it is repeated, so that
+    /// what the machine does meanwhile is shared by all.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`]: multiples of a capacity that nobody knows, or more arrivals or runs than are possible.
     pub fn plans(&self, capacity_per_s: Option<f64>) -> Result<Vec<Plan>, Error> {
         let mut plans = Vec::new();
-        for load in self.loads(capacity_per_s)? {
-            let arrivals: Vec<Arrival> = load.arrivals().collect();
-            for mode in &self.modes {
-                plans.push(Plan {
-                    number: plans.len() as u64,
-                    mode: *mode,
-                    offered_per_s: load.per_s,
-                    speedup: load.speedup,
-                    arrivals: arrivals.clone(),
-                    warmup: load.warmup,
-                    measured: load.measured,
-                });
+        let loads = self.loads(capacity_per_s)?;
+        for repeat in 1..=self.repeat {
+            for load in &loads {
+                for mode in &self.modes {
+                    let (number, load) = (plans.len() as u64, load.repeated(repeat));
+                    plans.push(Plan { number, mode: *mode, load, repeat });
+                }
             }
         }
         Ok(plans)
@@ -133,7 +132,7 @@ impl Session {
             Source::Rates { rates, poisson } => self.rates(rates, *poisson, capacity_per_s)?,
             Source::Replay { trace, speedups } => self.replays(trace, speedups),
         };
-        let runs = loads.len() * self.modes.len();
+        let runs = loads.len() * self.modes.len() * self.repeat as usize;
         if runs > MAX_RUNS {
             return Err(Error::Usage(format!("these are {runs} runs; at most {MAX_RUNS} are made")));
         }
@@ -172,51 +171,13 @@ impl Session {
             let whole = trace.length(*speedup) + Duration::from_millis(250);
             let measured = whole.min(self.measured);
             let per_s = arrivals.len() as f64 / measured.as_secs_f64();
-            self.load(per_s, Some(*speedup), Dues::Listed(arrivals), measured)
+            self.load(per_s, Some(*speedup), Dues::Listed(arrivals.into()), measured)
         };
         speedups.iter().map(load).collect()
     }
 
     fn load(&self, per_s: f64, speedup: Option<f64>, dues: Dues, measured: Duration) -> Load {
-        Load { per_s, speedup, dues, channels: self.channels, warmup: self.warmup, measured }
-    }
-}
-
-/// What all modes are put to.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// Creates per second.
-    pub per_s: f64,
-    /// How many times faster than recorded; traces only.
-    pub speedup: Option<f64>,
-    /// Load before anything is measured.
-    pub warmup: Duration,
-    /// How long is measured.
-    pub measured: Duration,
-    dues: Dues,
-    channels: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Dues {
-    /// With this seed.
-    Poisson(u64),
-    Constant,
-    Listed(Vec<Arrival>),
-}
-
-impl Load {
-    /// When creates fall due, the same each time.
-    #[must_use]
-    pub fn arrivals(&self) -> Box<dyn Iterator<Item = Arrival> + '_> {
-        let length = self.warmup + self.measured;
-        match &self.dues {
-            Dues::Poisson(seed) => {
-                Box::new(poisson(self.per_s, length, self.channels, StdRng::seed_from_u64(*seed)))
-            }
-            Dues::Constant => Box::new(constant(self.per_s, length, self.channels)),
-            Dues::Listed(arrivals) => Box::new(arrivals.iter().copied()),
-        }
+        Load { per_s, speedup, warmup: self.warmup, measured, dues, channels: self.channels }
     }
 }
 
@@ -237,6 +198,8 @@ pub(crate) fn setup(load: &LoadArgs, arrivals: Arrivals, warmup: Duration, measu
         rts_timeout_ms: millis(Duration::from_secs_f64(load.rts_timeout)),
         call_deadline_ms: millis(CALL_DEADLINE),
         sample: load.sample.into(),
+        repeat: load.repeat,
+        generators: 1,
         assumed: None,
     }
 }
@@ -282,13 +245,28 @@ mod tests {
     #[test]
     fn the_default_is_every_mode_at_four_rates_with_the_same_arrivals() {
         let plans = session(&[]).unwrap().plans(Some(100.0)).unwrap();
-        let rates: Vec<f64> = plans.iter().map(|plan| plan.offered_per_s).collect();
+        let rates: Vec<f64> = plans.iter().map(|plan| plan.load.per_s).collect();
         assert_eq!(rates, [50.0, 50.0, 50.0, 80.0, 80.0, 80.0, 120.0, 120.0, 120.0, 200.0, 200.0, 200.0]);
-        assert_eq!(plans[0].arrivals, plans[2].arrivals);
-        assert_ne!(plans[0].arrivals, plans[3].arrivals);
+        let arrivals = |place: usize| plans[place].load.arrivals().collect::<Vec<_>>();
+        assert_eq!(arrivals(0), arrivals(2));
+        assert_ne!(arrivals(0), arrivals(3));
         assert_eq!(plans.iter().map(|plan| plan.number).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
-        let seconds: f64 = plans.iter().map(|plan| (plan.warmup + plan.measured).as_secs_f64()).sum();
+        let seconds: f64 =
+            plans.iter().map(|plan| (plan.load.warmup + plan.load.measured).as_secs_f64()).sum();
         assert!(seconds < 60.0);
+    }
+
+    #[test]
+    fn b7_repetitions_take_turns_and_have_arrivals_of_their_own() {
+        let arguments = ["--rates", "50,80", "--modes", "sync,async", "--repeat", "3"];
+        let plans = session(&arguments).unwrap().plans(None).unwrap();
+        assert_eq!(
+            plans.iter().map(|plan| plan.repeat).collect::<Vec<_>>(),
+            [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+        );
+        let arrivals = |place: usize| plans[place].load.arrivals().collect::<Vec<_>>();
+        assert_eq!(arrivals(4), arrivals(5));
+        assert_ne!(arrivals(0), arrivals(4));
     }
 
     #[test]
@@ -318,9 +296,9 @@ mod tests {
         let trace = concat!("trace:", env!("CARGO_MANIFEST_DIR"), "/traces/online-retail-invoices.csv");
         let arguments = ["--arrivals", trace, "--day", "busiest", "--speedup", "5000,1"];
         let plans = session(&arguments).unwrap().plans(None).unwrap();
-        assert_eq!((plans.len(), plans[0].arrivals.len(), plans[0].speedup), (6, 218, Some(5_000.0)));
-        assert!(plans[0].measured < Duration::from_secs(12) && plans[0].warmup.is_zero());
-        assert_eq!(plans[3].measured, Duration::from_secs(60));
-        assert!(plans[3].arrivals.len() < 10);
+        assert_eq!((plans.len(), plans[0].load.expected(), plans[0].load.speedup), (6, 218, Some(5_000.0)));
+        assert!(plans[0].load.measured < Duration::from_secs(12) && plans[0].load.warmup.is_zero());
+        assert_eq!(plans[3].load.measured, Duration::from_secs(60));
+        assert!(plans[3].load.expected() < 10);
     }
 }

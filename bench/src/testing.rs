@@ -21,6 +21,8 @@ pub fn run(mode: Mode, offered_per_s: f64) -> Run {
         speedup: None,
         seconds: 4.0,
         interrupted: false,
+        repetitions: Vec::new(),
+        slices: Vec::new(),
         arrivals: 200,
         completed_per_s: offered_per_s,
         acknowledged,
@@ -34,6 +36,7 @@ pub fn run(mode: Mode, offered_per_s: f64) -> Run {
             (0.99, 3.0 * ms),
             (1.0, 5.0 * ms),
         ],
+        phases_ms: None,
         failure_latency_ms: Latency::default(),
         findable_everywhere_ms: two(100, if fast { 1_200.0 } else { 40.0 }),
         account_number_ms: two(100, if fast { 1_000.0 } else { 40.0 }),
@@ -54,8 +57,13 @@ pub fn run(mode: Mode, offered_per_s: f64) -> Run {
             late_max_ms: Some(1.0),
             in_flight_max: 9,
         },
-        backlog: Backlog { at_end: 3, left: 0, drain_ms: 900.0 },
-        process: Process { cpu_s: Some(1.0), max_rss_bytes: Some(90_000_000), machine_busy: Some(0.3) },
+        backlog: Backlog { at_end: 3, left: 0, drain_ms: 900.0, pending: Vec::new() },
+        process: Process {
+            cpu_s: Some(1.0),
+            max_rss_bytes: Some(90_000_000),
+            machine_busy: Some(0.3),
+            ..Process::default()
+        },
         warnings: Vec::new(),
     }
 }
@@ -106,6 +114,8 @@ pub fn result() -> ResultFile {
             rts_timeout_ms: 2_000,
             call_deadline_ms: 10_000,
             sample: 200,
+            repeat: 1,
+            generators: 1,
             assumed: None,
         },
         runs,
@@ -116,7 +126,12 @@ pub fn result() -> ResultFile {
             ..Ledger::default()
         }),
         warnings: Vec::new(),
-        process: Process { cpu_s: Some(20.0), max_rss_bytes: Some(90_000_000), machine_busy: Some(0.3) },
+        process: Process {
+            cpu_s: Some(20.0),
+            max_rss_bytes: Some(90_000_000),
+            machine_busy: Some(0.3),
+            ..Process::default()
+        },
     }
 }
 

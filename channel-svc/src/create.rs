@@ -1,6 +1,6 @@
 //! Creating a customer: sync, async, and from sync to async where headquarters cannot be reached.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use service_kit::deadline::Deadline;
 use tillsync_proto::{
@@ -16,7 +16,7 @@ use crate::{
         Appended,
         entry::{CreatePath, Entry, Origin, Row, pending},
     },
-    rts::{CallError, Failure, FailureKind},
+    rts::{CallError, Failure, FailureKind, Spent},
     store::Store,
 };
 
@@ -39,11 +39,13 @@ pub(crate) struct Created {
     pub customer: common::Customer,
     /// The way it went; absent for a check, and for a repeat of what another channel created.
     pub path: Option<CreatePath>,
+    /// How long headquarters took, if it was called; and where it says that the time went.
+    pub called: Option<(Duration, Option<Spent>)>,
 }
 
 impl Created {
     fn known(row: &Row) -> Self {
-        Self { customer: row.shown(), path: row.path() }
+        Self { customer: row.shown(), path: row.path(), called: None }
     }
 }
 
@@ -126,7 +128,7 @@ impl<S: Store> Customers<S> {
         }
         let origin = Origin { fingerprint: draft.fingerprint, path: Some(CreatePath::Async) };
         let (_, customer) = pending(draft.id, draft.content, draft.wire, draft.created_at, origin);
-        Ok(Created { customer, path: None })
+        Ok(Created { customer, path: None, called: None })
     }
 
     /// Without flag E2 some fields cannot travel on an async create: they are refused by name, never dropped
@@ -156,7 +158,7 @@ impl<S: Store> Customers<S> {
             pending(id, content, wire, created_at, Origin { fingerprint, path: answered.clone() });
         let (body, wire) = row.encode(wire);
         match self.log.append(Entry::encoded(row, body), check).await? {
-            Appended::New(_) => Ok(Created { customer: wire, path: answered }),
+            Appended::New(_) => Ok(Created { customer: wire, path: answered, called: None }),
             Appended::Known(entry) => Ok(Created::known(&entry.row)),
             Appended::Taken => Err(Error::GuidTaken(id.to_string())),
             Appended::Refused(_) => Err(Error::Internal),
@@ -171,6 +173,7 @@ impl<S: Store> Customers<S> {
         };
         let settings = self.current.get();
         let profile = &settings.profile;
+        let began = self.clock.now();
         let result = if profile.async_fallback && profile.circuit_breaker && self.breaker.is_open() {
             let (kind, retry_after) = (FailureKind::Unavailable, None);
             Err(CallError::Failed(Failure { kind, cause: CIRCUIT_OPEN, retry_after }))
@@ -179,11 +182,12 @@ impl<S: Store> Customers<S> {
             self.tell_breaker(&result);
             result
         };
+        let took = self.clock.now().saturating_duration_since(began);
         let failure = match result {
-            Ok(row) => {
+            Ok((row, spent)) => {
                 let origin = Some(Origin { fingerprint: draft.fingerprint, path: Some(CreatePath::Sync) });
                 let entry: Arc<Entry> = self.keep(Row { origin, ..row }).await?;
-                return Ok(Created::known(&entry.row));
+                return Ok(Created { called: Some((took, spent)), ..Created::known(&entry.row) });
             }
             Err(CallError::Failed(failure)) if profile.async_fallback => failure,
             Err(error) => return Err(error.into()),
@@ -192,6 +196,6 @@ impl<S: Store> Customers<S> {
         let path = CreatePath::Fallback { cause: failure.cause.to_owned() };
         let created = self.create_async(draft, path, Some(failure.cause)).await?;
         self.metrics.fallback(failure.cause);
-        Ok(created)
+        Ok(Created { called: Some((took, None)), ..created })
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use service_kit::deadline;
+use service_kit::{deadline, timing};
 use tillsync_proto::{
     CHANNEL_METADATA, ChannelId, CustomerId, convert,
     pb::{
@@ -57,6 +57,15 @@ pub(crate) struct Failure {
     pub cause: &'static str,
     /// When to try again, if headquarters said so.
     pub retry_after: Option<Duration>,
+}
+
+/// Where the time of a call went, as headquarters tells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spent {
+    /// Waiting to be served.
+    pub queue: Duration,
+    /// Being served.
+    pub service: Duration,
 }
 
 /// Kinds of communication failure (rule M5).
@@ -126,7 +135,7 @@ impl Rts {
         limit: Duration,
         message: M,
         call: impl AsyncFnOnce(RealTimeServiceClient<Channel>, Request<M>) -> Result<Response<A>, Status>,
-    ) -> Result<A, CallError> {
+    ) -> Result<Response<A>, CallError> {
         let Ok(_permit) = self.calls.try_acquire() else { return Err(not_made().into()) };
         let mut request = Request::new(message);
         if let Some(channel) = &self.channel {
@@ -137,19 +146,19 @@ impl Rts {
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let client = self.connections[turn % self.connections.len()].clone();
-        let started = tokio::time::sleep(limit);
-        tokio::pin!(started);
+        let limit = tokio::time::sleep(limit);
+        tokio::pin!(limit);
         let answer = tokio::select! {
             answer = call(client, request) => answer,
-            () = &mut started => return Err(self.failed(gave_up().into())),
+            () = &mut limit => return Err(self.failed(gave_up().into())),
         };
         match answer {
             Ok(answer) => {
                 self.metrics.rts_call(ok());
-                Ok(answer.into_inner())
+                Ok(answer)
             }
             // tonic keeps the same time, and names its own timeout otherwise.
-            Err(_) if started.is_elapsed() => Err(self.failed(gave_up().into())),
+            Err(_) if limit.is_elapsed() => Err(self.failed(gave_up().into())),
             Err(status) => Err(self.failed(classify(status))),
         }
     }
@@ -166,7 +175,8 @@ impl Rts {
         error
     }
 
-    /// Creates a customer for real (rules M1, M6). `fingerprint` is of what the caller asked for.
+    /// Creates a customer for real (rules M1, M6). `fingerprint` is of what the caller asked for. Also gives where
+    /// headquarters says that the time went.
     ///
     /// # Errors
     ///
@@ -177,13 +187,16 @@ impl Rts {
         wire: Customer,
         fingerprint: Uuid,
         limit: Duration,
-    ) -> Result<Row, CallError> {
+    ) -> Result<(Row, Option<Spent>), CallError> {
         let fingerprint = fingerprint.into_bytes().to_vec();
         let message = hq::CreateCustomerRequest { customer: Some(wire), fingerprint };
         let answer = self.call(limit, message, async |mut rts, m| rts.create_customer(m).await).await?;
+        let told = |part| timing::told(answer.metadata(), part);
+        let spent = told("queue").zip(told("service")).map(|(queue, service)| Spent { queue, service });
+        let answer = answer.into_inner();
         let row = row(answer.record, &answer.epoch)?;
         // An answer about somebody else is none.
-        if row.customer.id == id { Ok(row) } else { Err(CallError::Unreadable) }
+        if row.customer.id == id { Ok((row, spent)) } else { Err(CallError::Unreadable) }
     }
 
     /// Reads a customer by GUID or account number.
@@ -193,7 +206,8 @@ impl Rts {
     /// [`CallError`].
     pub async fn get(&self, customer: String, limit: Duration) -> Result<Row, CallError> {
         let message = hq::GetCustomerRequest { customer };
-        let answer = self.call(limit, message, async |mut rts, m| rts.get_customer(m).await).await?;
+        let answer =
+            self.call(limit, message, async |mut rts, m| rts.get_customer(m).await).await?.into_inner();
         row(answer.record, &answer.epoch)
     }
 
@@ -207,7 +221,8 @@ impl Rts {
         message: hq::SearchCustomersRequest,
         limit: Duration,
     ) -> Result<(Vec<Row>, String), CallError> {
-        let answer = self.call(limit, message, async |mut rts, m| rts.search_customers(m).await).await?;
+        let answer =
+            self.call(limit, message, async |mut rts, m| rts.search_customers(m).await).await?.into_inner();
         let rows = answer.records.into_iter().map(|record| row(Some(record), &answer.epoch));
         Ok((rows.collect::<Result<_, _>>()?, answer.next_page_token))
     }
@@ -222,7 +237,8 @@ impl Rts {
         message: hq::UpdateCustomerRequest,
         limit: Duration,
     ) -> Result<Row, CallError> {
-        let answer = self.call(limit, message, async |mut rts, m| rts.update_customer(m).await).await?;
+        let answer =
+            self.call(limit, message, async |mut rts, m| rts.update_customer(m).await).await?.into_inner();
         row(answer.record, &answer.epoch)
     }
 
@@ -238,7 +254,8 @@ impl Rts {
         limit: Duration,
     ) -> Result<Row, CallError> {
         let message = hq::SaveAddressRequest { customer: id.to_string(), address: Some(address) };
-        let answer = self.call(limit, message, async |mut rts, m| rts.save_address(m).await).await?;
+        let answer =
+            self.call(limit, message, async |mut rts, m| rts.save_address(m).await).await?.into_inner();
         row(answer.record, &answer.epoch)
     }
 
@@ -252,7 +269,8 @@ impl Rts {
         message: hq::IssueLoyaltyCardRequest,
         limit: Duration,
     ) -> Result<(Row, String), CallError> {
-        let answer = self.call(limit, message, async |mut rts, m| rts.issue_loyalty_card(m).await).await?;
+        let answer =
+            self.call(limit, message, async |mut rts, m| rts.issue_loyalty_card(m).await).await?.into_inner();
         Ok((row(answer.record, &answer.epoch)?, answer.card_number))
     }
 }

@@ -80,6 +80,10 @@ pub(crate) enum Verdict {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End {
     pub(crate) fate: Fate,
+    /// How long it waited for a worker.
+    pub(crate) waited: Duration,
+    /// When it had one.
+    pub(crate) started: Instant,
     /// When the worker was free.
     pub(crate) finished: Instant,
     /// The way back.
@@ -289,10 +293,13 @@ impl Gate {
                         let _ = observer.try_send(served);
                     }
                     if let Some(call) = state.calls.remove(&id) {
+                        let waited = Duration::from_nanos(served.wait());
+                        let started = self.origin + Duration::from_nanos(served.started);
                         let finished = self.origin + Duration::from_nanos(served.finished);
                         let link_back = Duration::from_nanos(at.saturating_sub(served.finished));
                         let pass_through = served.service == 0;
-                        let _ = call.end.send(End { fate, finished, link_back, pass_through });
+                        let _ =
+                            call.end.send(End { fate, waited, started, finished, link_back, pass_through });
                     }
                 }
             }

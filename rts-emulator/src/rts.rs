@@ -5,6 +5,7 @@ use std::sync::Arc;
 use service_kit::{
     clock::Clock,
     deadline::{self, Deadline},
+    timing,
 };
 use tillsync_proto::{CHANNEL_METADATA, ChannelId, pb::hq};
 use tokio::{
@@ -77,14 +78,14 @@ impl Rts {
     }
 }
 
-/// From the verdict to the answer; `None` if the call has left.
+/// From the verdict to the answer, which tells how long it waited and was served; `None` if the call has left.
 async fn carry<R>(
     gate: &Gate,
     clock: &dyn Clock,
     decisions: Decisions,
     work: impl Future<Output = Result<Response<R>, Status>>,
 ) -> Option<Result<Response<R>, Status>> {
-    let answer = match decisions.verdict.await.ok()? {
+    let mut answer = match decisions.verdict.await.ok()? {
         Verdict::Refused(reason, retry_after) => return Some(Err(status::refused(reason, retry_after))),
         Verdict::Started(Some(code)) => Err(status::injected(code)),
         Verdict::Started(None) => work.await,
@@ -98,6 +99,10 @@ async fn carry<R>(
         if !end.link_back.is_zero() {
             sleep_until(done + end.link_back).await;
         }
+    }
+    if let Ok(answer) = &mut answer {
+        let service = done.max(end.finished).saturating_duration_since(end.started);
+        timing::tell(answer.metadata_mut(), &[("queue", end.waited), ("service", service)]);
     }
     Some(if end.fate == Fate::Lost { Err(status::outage()) } else { answer })
 }

@@ -11,6 +11,7 @@
 //! | [`retry`] | bounded, jittered retries and pauses |
 //! | [`serve`] | a listener with health, reflection, metrics, deadlines and a bounded drain |
 //! | [`telemetry`] | logs and Prometheus metrics |
+//! | [`timing`] | where the time of a call went, told with its answer |
 //! | [`watchdog`] | notices that something waits and nothing moves |
 
 pub mod clock;
@@ -24,4 +25,5 @@ pub mod serve;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod timing;
 pub mod watchdog;

@@ -16,7 +16,7 @@ use super::{
     overhead::Overhead,
     scenario,
     scenario::{Names, Scenario},
-    sim::simulate,
+    simulated,
 };
 use crate::{
     cli::{CompareArgs, LoadArgs, Rate},
@@ -25,6 +25,7 @@ use crate::{
     result::{Mode, ResultFile, Run},
     say,
     session::{Session, read_profile},
+    site::SiteArgs,
     verdict,
 };
 
@@ -119,7 +120,7 @@ pub async fn rows(mut args: PlanArgs, command: Vec<String>, told: impl Fn(&str))
     let profile = args.load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
     let capacity = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
     let plans = Session::new(&args.load, args.chain.stores as usize)?.plans(capacity)?;
-    let most = plans.iter().map(|plan| plan.offered_per_s).fold(0.0, f64::max);
+    let most = plans.iter().map(|plan| plan.load.per_s).fold(0.0, f64::max);
     told("measuring what stores add to a call, at a headquarters that is never busy");
     let overhead = overhead(&args, &command, most, folder.path()).await?;
     let (sync_ms, async_ms) = overhead.means_ms();
@@ -134,22 +135,21 @@ pub async fn rows(mut args: PlanArgs, command: Vec<String>, told: impl Fn(&str))
     for plan in plans {
         // Services of its own for each run, so that headquarters' chance begins anew.
         let load = LoadArgs {
-            rates: vec![Rate::PerSecond(plan.offered_per_s)],
+            rates: vec![Rate::PerSecond(plan.load.per_s)],
             modes: vec![plan.mode],
             ..args.load.clone()
         };
         let result = measured(load, &args, &command, folder.path()).await?;
         let Some(live) = result.runs.first() else { break };
+        let load = &plan.load;
         let names = Names::Session { run: 0, epoch_micros: micros(&result)? };
-        let creates = plan.arrivals.len() as u64;
         let scenario = Scenario {
             names,
             overhead: overhead.clone(),
-            ..scenario(&args, &profile, plan.mode, creates, plan.warmup, plan.measured)
+            ..scenario(&args, &profile, plan.mode, load.expected(), load.warmup, load.measured)
         };
-        let planned = simulate(&scenario, plan.mode, plan.offered_per_s, plan.arrivals.into_iter());
-        let planned = planned.map_err(|error| Error::Usage(error.to_string()))?;
-        for row in compare(live, &planned.run) {
+        let planned = simulated(&scenario, plan.mode, load.per_s, load.arrivals())?;
+        for row in compare(live, &planned.run()) {
             told(&row.to_string());
             rows.push(row);
         }
@@ -207,12 +207,8 @@ async fn measured(
 ) -> Result<ResultFile, Error> {
     let compare = CompareArgs {
         load: LoadArgs { out: folder.to_owned(), ..load },
-        channels: u8::try_from(args.chain.stores).unwrap_or(u8::MAX),
+        site: SiteArgs::embedded(u8::try_from(args.chain.stores).unwrap_or(u8::MAX)),
         plain: true,
-        keep: false,
-        channel: Vec::new(),
-        hq: None,
-        emulator: None,
     };
     measure(compare, command.to_vec(), CancellationToken::new()).await
 }

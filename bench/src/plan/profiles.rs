@@ -106,5 +106,5 @@ fn under(profile: Profile, per_s: f64) -> Result<Run, Error> {
     let (curve, sizes) = (Curve::steady(per_s), Sizes::new(&[1.0; STORES]));
     let traffic = Traffic::drawn(&curve, &sizes, MEASURED, SEED);
     let simulated = simulate(&scenario, Mode::Sync, per_s, traffic);
-    simulated.map(|simulated| simulated.run).map_err(|error| Error::Usage(error.to_string()))
+    simulated.map(|simulated| simulated.run()).map_err(|error| Error::Usage(error.to_string()))
 }

@@ -14,6 +14,8 @@ pub struct Scenario {
     pub profile: Profile,
     /// Seed of everything that chance decides.
     pub seed: u64,
+    /// Of which repetition it is, from 1.
+    pub repeat: u32,
     /// How each store creates; its name is `store-` and its number, from 1.
     pub modes: Vec<Mode>,
     /// What the stores do besides.
@@ -59,6 +61,7 @@ impl Scenario {
         Self {
             profile,
             seed: 1,
+            repeat: 1,
             modes: vec![mode; stores],
             overhead,
             jobs,

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, collections::VecDeque, time::Du
 
 use rand::{SeedableRng as _, rngs::SmallRng};
 use rts_emulator::{
-    model::{Call, CallId, Event, Fate, Model, Reason, Rules},
+    model::{Call, CallId, Event, Fate, Model, Reason, Rules, Served},
     profile::{GrpcCode, Method, ProfileError},
 };
 use uuid::Uuid;
@@ -16,8 +16,10 @@ use super::{
 };
 use crate::{
     arrivals::Arrival,
+    counts::{Spent, Window},
     customers::create_of,
-    result::{Hq, Mode, Run},
+    measured::Measured,
+    result::{Hq, Mode},
     run::{CALL_DEADLINE, DRAIN_LIMIT, PROBE_CHANNEL},
 };
 
@@ -28,15 +30,6 @@ const NEVER: Nanos = Nanos::MAX;
 const UNAVAILABLE: &str = "UNAVAILABLE";
 const RESOURCE_EXHAUSTED: &str = "RESOURCE_EXHAUSTED";
 const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
-
-/// A simulated run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Simulated {
-    /// As if it had been measured.
-    pub run: Run,
-    /// Creates that were acknowledged within the goal.
-    pub within_goal: u64,
-}
 
 /// Something that will happen; of the same instant in the order in which it was planned.
 type Planned = Reverse<(Nanos, u64, What)>;
@@ -63,7 +56,8 @@ struct Create {
 /// Whose call it is.
 #[derive(Debug, Clone, Copy)]
 enum Caller {
-    Create(Create),
+    /// With the instant of the call.
+    Create(Create, Nanos),
     Probe(Nanos),
 }
 
@@ -95,7 +89,7 @@ pub fn simulate(
     mode: Mode,
     offered_per_s: f64,
     arrivals: impl Iterator<Item = Arrival>,
-) -> Result<Simulated, ProfileError> {
+) -> Result<Measured, ProfileError> {
     let mut sim = Sim::new(scenario)?;
     let mut arrivals = arrivals.peekable();
     loop {
@@ -121,8 +115,8 @@ pub fn simulate(
 
 impl<'a> Sim<'a> {
     fn new(scenario: &'a Scenario) -> Result<Self, ProfileError> {
-        let start = nanos(scenario.warmup);
-        let end = start + nanos(scenario.measured);
+        let window = Window { start: scenario.warmup, end: scenario.warmup + scenario.measured };
+        let (start, end) = (nanos(window.start), nanos(window.end));
         let probe_subject = match scenario.names {
             Names::Numbers => b"probe".to_vec(),
             Names::Session { epoch_micros, .. } => {
@@ -136,7 +130,7 @@ impl<'a> Sim<'a> {
             probe_subject,
             model: Model::new(Rules::new(&scenario.profile)?, scenario.seed),
             chain: Chain::new(scenario.jobs, scenario.modes.len(), scenario.seed),
-            tally: Tally::new(start, end, nanos(scenario.goal)),
+            tally: Tally::new(window, scenario.goal),
             planned: BinaryHeap::new(),
             count: 0,
             patience: Default::default(),
@@ -225,7 +219,7 @@ impl<'a> Sim<'a> {
                 named(guid.hyphenated().encode_lower(&mut text).as_bytes(), &mut self.model)
             }
         };
-        self.called(now, id, Caller::Create(create), self.scenario.rts_timeout);
+        self.called(now, id, Caller::Create(create, now), self.scenario.rts_timeout);
     }
 
     fn called(&mut self, now: Nanos, id: CallId, caller: Caller, patience: Duration) {
@@ -269,7 +263,7 @@ impl<'a> Sim<'a> {
                 Event::Started { .. } => continue,
                 Event::Refused { id, reason: Reason::Outage, .. } => (id, Err(UNAVAILABLE), true),
                 Event::Refused { id, .. } => (id, Err(RESOURCE_EXHAUSTED), true),
-                Event::Finished { id, fate: Fate::Answered, .. } => (id, Ok(()), true),
+                Event::Finished { id, served, fate: Fate::Answered, .. } => (id, Ok(served), true),
                 Event::Finished { id, fate: Fate::Lost, .. } => (id, Err(UNAVAILABLE), true),
                 Event::Finished { id, fate: Fate::Failed(code), .. } => {
                     use GrpcCode::{DeadlineExceeded, ResourceExhausted, Unavailable};
@@ -288,15 +282,22 @@ impl<'a> Sim<'a> {
     }
 
     /// A caller is told what became of its call.
-    fn told(&mut self, at: Nanos, caller: Caller, outcome: Result<(), &'static str>, is_communication: bool) {
-        let create = match caller {
-            Caller::Probe(due) => return self.tally.probe(due, at, outcome),
-            Caller::Create(create) => create,
+    fn told(
+        &mut self,
+        at: Nanos,
+        caller: Caller,
+        outcome: Result<Served, &'static str>,
+        is_communication: bool,
+    ) {
+        let (create, called) = match caller {
+            Caller::Probe(due) => return self.tally.probe(due, at, outcome.map(drop)),
+            Caller::Create(create, called) => (create, called),
         };
         match outcome {
-            Ok(()) => {
+            Ok(served) => {
                 let answered = at + self.scenario.overhead.of_sync(&mut self.rng) / 2;
                 self.tally.created(create.due, answered, Ok(Created::Sync));
+                self.tally.spent(create.due, answered, spent(called, at, served));
                 self.tally.real(create.due, answered);
                 if self.is_followed(create) {
                     self.tally.findable(create.due, answered);
@@ -362,6 +363,7 @@ impl<'a> Sim<'a> {
                 refused: figures.refused(),
                 mean_wait_ms: ms(figures.mean_wait),
                 queue: std::mem::take(&mut self.hq.queue),
+                busy: Vec::new(),
             };
             return;
         }
@@ -376,12 +378,19 @@ impl<'a> Sim<'a> {
         nanos(Duration::from_secs_f64((number as f64 + 0.5) / self.scenario.probe_per_s))
     }
 
-    fn finish(self, mode: Mode, offered_per_s: f64) -> Simulated {
-        let within_goal = self.tally.within_goal();
-        let mut run = self.tally.run(mode, offered_per_s, self.scenario.measured, nanos(DRAIN_LIMIT));
-        run.hq = Some(self.hq);
-        run.warnings = crate::run::trust::warnings(&run);
-        Simulated { run, within_goal }
+    fn finish(self, mode: Mode, offered_per_s: f64) -> Measured {
+        self.tally.measured(mode, offered_per_s, self.scenario.repeat, self.hq, DRAIN_LIMIT)
+    }
+}
+
+/// Where the time of a call went from `called` to `answered`: what was neither waiting nor service was the way.
+fn spent(called: Nanos, answered: Nanos, served: Served) -> Spent {
+    let (queue, service) = (served.wait(), served.held());
+    let link = answered.saturating_sub(called + queue + service);
+    Spent {
+        queue: Duration::from_nanos(queue),
+        service: Duration::from_nanos(service),
+        link: Duration::from_nanos(link),
     }
 }
 

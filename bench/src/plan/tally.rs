@@ -1,11 +1,12 @@
-//! Counts what happens in a simulated run, as the recorder of a live one does.
+//! Counts what happens in a simulated run: as in a measured one, in nanoseconds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::jobs::Nanos;
 use crate::{
-    result::{Backlog, Generator, Mode, Paths, Process, Run, Sample},
-    stats::Durations,
+    counts::{Counts, Path, Spent, Window},
+    measured::{Around, Measured, Sampled},
+    result::{Backlog, Hq, Mode, Sample},
 };
 
 /// How a create was acknowledged.
@@ -21,48 +22,21 @@ pub enum Created {
 
 /// The counts.
 pub struct Tally {
-    start: Nanos,
-    end: Nanos,
-    goal: Nanos,
-    within_goal: u64,
+    counts: Counts,
+    sampled: Sampled,
     begun: u64,
-    arrivals: u64,
-    completed: u64,
-    paths: Paths,
-    errors: BTreeMap<&'static str, u64>,
-    causes: BTreeMap<&'static str, u64>,
-    latency: Durations,
-    failures: Durations,
-    findable: Durations,
-    account: Durations,
-    probe: Durations,
-    probe_errors: BTreeMap<&'static str, u64>,
     /// When customers that were acknowledged during the load became real after it.
     late: Vec<Nanos>,
 }
 
+fn of(nanos: Nanos) -> Duration {
+    Duration::from_nanos(nanos)
+}
+
 impl Tally {
-    /// Nothing yet; measured is from `start` to `end`.
-    pub fn new(start: Nanos, end: Nanos, goal: Nanos) -> Self {
-        Self {
-            start,
-            end,
-            goal,
-            within_goal: 0,
-            begun: 0,
-            arrivals: 0,
-            completed: 0,
-            paths: Paths::default(),
-            errors: BTreeMap::new(),
-            causes: BTreeMap::new(),
-            latency: Durations::default(),
-            failures: Durations::default(),
-            findable: Durations::default(),
-            account: Durations::default(),
-            probe: Durations::default(),
-            probe_errors: BTreeMap::new(),
-            late: Vec::new(),
-        }
+    /// Nothing yet.
+    pub fn new(window: Window, goal: Duration) -> Self {
+        Self { counts: Counts::new(window, goal), sampled: Sampled::default(), begun: 0, late: Vec::new() }
     }
 
     /// A create falls due; gives its number.
@@ -71,105 +45,67 @@ impl Tally {
         self.begun - 1
     }
 
-    /// Creates that were acknowledged within the goal.
-    pub fn within_goal(&self) -> u64 {
-        self.within_goal
-    }
-
-    fn holds(&self, at: Nanos) -> bool {
-        self.start <= at && at < self.end
-    }
-
     /// A create that was due at `due` ended at `now`.
     pub fn created(&mut self, due: Nanos, now: Nanos, outcome: Result<Created, &'static str>) {
-        if outcome.is_ok() && self.holds(now) {
-            self.completed += 1;
-        }
-        if !self.holds(due) {
-            return;
-        }
-        self.arrivals += 1;
-        let took = Duration::from_nanos(now - due);
-        match outcome {
-            Err(code) => {
-                self.failures.record(took);
-                *self.errors.entry(code).or_default() += 1;
-            }
-            Ok(created) => {
-                self.latency.record(took);
-                self.within_goal += u64::from(now - due <= self.goal);
-                match created {
-                    Created::Sync => self.paths.sync += 1,
-                    Created::Async => self.paths.asynchronous += 1,
-                    Created::Fallback(code) => {
-                        self.paths.async_fallback += 1;
-                        *self.causes.entry(code).or_default() += 1;
-                    }
-                }
-            }
-        }
+        let outcome = outcome.map(|created| match created {
+            Created::Sync => Path::Sync,
+            Created::Async => Path::Async,
+            Created::Fallback(code) => Path::Fallback(code),
+        });
+        self.counts.create(of(due), of(now), outcome);
+    }
+
+    /// Where the time of a create went that headquarters made.
+    pub fn spent(&mut self, due: Nanos, now: Nanos, spent: Spent) {
+        self.counts.spent(of(due), of(now), spent);
     }
 
     /// The account number of a create is back at its store.
     pub fn real(&mut self, due: Nanos, now: Nanos) {
-        if self.holds(due) {
-            self.account.record(Duration::from_nanos(now - due));
+        let took = of(now - due);
+        if self.counts.window.holds(of(due)) {
+            self.sampled.account.record(took);
         }
-        if now > self.end {
+        if of(now) > self.counts.window.end {
             self.late.push(now);
         }
     }
 
     /// Every store finds a create that was followed.
     pub fn findable(&mut self, due: Nanos, now: Nanos) {
-        if self.holds(due) {
-            self.findable.record(Duration::from_nanos(now - due));
+        if self.counts.window.holds(of(due)) {
+            self.sampled.findable.record(of(now - due));
         }
     }
 
     /// A probe ended.
     pub fn probe(&mut self, due: Nanos, now: Nanos, outcome: Result<(), &'static str>) {
-        if !self.holds(due) {
-            return;
-        }
-        match outcome {
-            Ok(()) => self.probe.record(Duration::from_nanos(now - due)),
-            Err(code) => *self.probe_errors.entry(code).or_default() += 1,
-        }
+        self.counts.probe(of(due), of(now), outcome);
     }
 
     /// Sums up. Whoever is pending longer than `drain` after the load is left.
-    pub fn run(self, mode: Mode, offered_per_s: f64, measured: Duration, drain: Nanos) -> Run {
-        let named = |counts: BTreeMap<&'static str, u64>| {
-            counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
-        };
-        let after = |late: &Nanos| late.saturating_sub(self.end);
+    pub fn measured(
+        mut self,
+        mode: Mode,
+        offered_per_s: f64,
+        repeat: u32,
+        hq: Hq,
+        drain: Duration,
+    ) -> Measured {
+        let end = self.counts.window.end;
+        let after = |late: &Nanos| of(*late).saturating_sub(end);
         let left = self.late.iter().filter(|late| after(late) > drain).count() as u64;
         let drained = self.late.iter().map(after).max().unwrap_or_default().min(drain);
-        Run {
-            mode,
-            offered_per_s,
-            speedup: None,
-            seconds: measured.as_secs_f64(),
-            interrupted: false,
-            arrivals: self.arrivals,
-            completed_per_s: self.completed as f64 / measured.as_secs_f64().max(f64::EPSILON),
-            acknowledged: self.paths,
-            errors: named(self.errors),
-            fallback_causes: named(self.causes),
-            latency_ms: self.latency.latency(),
-            latency_distribution: self.latency.distribution(),
-            failure_latency_ms: self.failures.latency(),
-            findable_everywhere_ms: self.findable.two(),
-            account_number_ms: self.account.two(),
-            sample: Sample { followed: self.findable.count(), ..Sample::default() },
-            hq: None,
-            probe_latency_ms: self.probe.two(),
-            probe_errors: named(self.probe_errors),
-            generator: Generator::default(),
-            backlog: Backlog { at_end: self.late.len() as u64, left, drain_ms: drained as f64 / 1e6 },
-            process: Process::default(),
-            warnings: Vec::new(),
-        }
+        let drain_ms = drained.as_secs_f64() * 1e3;
+        self.sampled.sample = Sample { followed: self.sampled.findable.count(), ..Sample::default() };
+        let around = Around {
+            measured: self.counts.window.length(),
+            repeat,
+            sampled: self.sampled,
+            hq: Some(hq),
+            backlog: Backlog { at_end: self.late.len() as u64, left, drain_ms, pending: Vec::new() },
+            ..Around::default()
+        };
+        Measured::new(mode, offered_per_s, None, self.counts, around)
     }
 }

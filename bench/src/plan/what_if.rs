@@ -1,6 +1,6 @@
 //! Which stores should create async, when, and how the answer moves with headquarters and schedules (rule B10).
 
-use std::{fmt, fs, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use rts_emulator::{Profile, parallel::in_parallel, profile::ServiceTime};
@@ -9,12 +9,14 @@ use serde::Serialize;
 use super::{
     ChainArgs, Schedules,
     scenario::Scenario,
-    sim::{Simulated, simulate},
+    sim::simulate,
     traffic::{Curve, Sizes, Traffic},
 };
 use crate::{
     cli::{probe, rts_timeout},
     error::Error,
+    goal::Goal,
+    measured::Measured,
     report,
     result::{Mode, TwoPercentiles},
     say,
@@ -69,47 +71,6 @@ pub struct WhatIfArgs {
     /// Folder for what-if.json and what-if.html.
     #[arg(long, default_value = "tillsync-report", value_name = "DIR")]
     pub out: PathBuf,
-}
-
-/// What a create must keep.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Goal {
-    /// Share of the creates that have to be acknowledged in time, 0.5 to 0.9999.
-    pub share: f64,
-    /// The time, in milliseconds.
-    pub ms: f64,
-}
-
-impl FromStr for Goal {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        const WRONG: &str = "is not a goal: use a percentile and its time, such as p99=500ms or p90=1s";
-        let (percentile, time) = text.split_once('=').ok_or(WRONG)?;
-        let digits =
-            percentile.strip_prefix('p').filter(|d| d.len() >= 2 && d.bytes().all(|b| b.is_ascii_digit()));
-        let share: f64 = format!("0.{}", digits.ok_or(WRONG)?).parse().map_err(|_| WRONG)?;
-        let (digits, unit) = match (time.strip_suffix("ms"), time.strip_suffix('s')) {
-            (Some(digits), _) => (digits, 1.0),
-            (None, Some(digits)) => (digits, 1e3),
-            _ => return Err(WRONG),
-        };
-        let ms = digits.parse::<f64>().map_err(|_| WRONG)? * unit;
-        let fits = (0.5..=0.9999).contains(&share) && (1.0..=600_000.0).contains(&ms);
-        if fits {
-            Ok(Self { share, ms })
-        } else {
-            Err("is not a percentile from p50 to p9999 and 1ms to 600s")
-        }
-    }
-}
-
-impl fmt::Display for Goal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = format!("{:.4}", self.share);
-        let digits = digits.trim_start_matches("0.").trim_end_matches('0');
-        write!(f, "p{digits:0<2} within {}", crate::verdict::millis(self.ms))
-    }
 }
 
 /// The highest rate at which sync keeps the goal, in creates per second.
@@ -215,10 +176,11 @@ pub fn find(args: &WhatIfArgs) -> Result<WhatIf, Error> {
         }
         most *= PRUDENCE;
     };
-    let summary = |hour: &Simulated| {
-        let latency = &hour.run.latency_ms;
+    let summary = |hour: &Measured| {
+        let hour = hour.run();
+        let latency = &hour.latency_ms;
         let two = TwoPercentiles { count: latency.count, p50: latency.p50, p99: latency.p99 };
-        (two, hour.run.hq.as_ref().map_or(0.0, |hq| hq.utilization))
+        (two, hour.hq.as_ref().map_or(0.0, |hq| hq.utilization))
     };
     let (workers, service_ms, knees) = moved(args, &profile, threads)?;
     Ok(WhatIf {
@@ -256,8 +218,9 @@ fn at_hour(hour: usize, offered_per_s: f64, sizes: &Sizes, most: f64) -> Hour {
     Hour { hour, offered_per_s, sync_keeps_goal: stores_async == 0, stores_async }
 }
 
-fn keeps(goal: Goal, simulated: &Simulated) -> bool {
-    simulated.within_goal as f64 >= goal.share * simulated.run.arrivals as f64
+fn keeps(goal: Goal, simulated: &Measured) -> bool {
+    let (arrivals, within_goal) = simulated.kept();
+    within_goal as f64 >= goal.share * arrivals as f64
 }
 
 /// The highest rate at which sync keeps the goal, by halving; nothing if there is no limit.
@@ -310,7 +273,7 @@ fn moved(
 }
 
 /// The busiest hour, all of it sync.
-fn an_hour(args: &WhatIfArgs, profile: &Profile, per_s: f64) -> Result<Simulated, Error> {
+fn an_hour(args: &WhatIfArgs, profile: &Profile, per_s: f64) -> Result<Measured, Error> {
     steady(args, profile, Mode::Sync, per_s, HOUR, args.seed)
 }
 
@@ -326,7 +289,8 @@ fn scheduled(
     // Long enough for both: many creates, and many runs of every job.
     let measured = Duration::from_secs_f64((5_000.0 / per_s).clamp(20.0 * pause_s, 86_400.0).max(60.0));
     let simulated = steady(&args, profile, Mode::Async, per_s, measured, args.seed)?;
-    Ok((pause_s, simulated.run.account_number_ms, simulated.run.findable_everywhere_ms))
+    let run = simulated.run();
+    Ok((pause_s, run.account_number_ms, run.findable_everywhere_ms))
 }
 
 /// A steady load, all stores in the same mode.
@@ -337,7 +301,7 @@ fn steady(
     per_s: f64,
     measured: Duration,
     seed: u64,
-) -> Result<Simulated, Error> {
+) -> Result<Measured, Error> {
     // Headquarters knows no difference between stores, unless it limits each by itself.
     let sizes = args.chain.sizes(args.seed);
     let warmup = if mode == Mode::Sync { measured.mul_f64(WARMUP) } else { Duration::ZERO };
@@ -352,7 +316,7 @@ fn steady(
         warmup,
         measured,
         follow_every: if mode == Mode::Async { creates.div_ceil(FOLLOWED).max(1) } else { u64::MAX },
-        goal: Duration::from_secs_f64(args.goal.ms / 1e3),
+        goal: args.goal.time(),
         ..Scenario::new(profile.clone(), mode, sizes.len(), chain.overhead(), chain.jobs())
     };
     let curve = Curve::steady(per_s);

@@ -2,26 +2,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use service_kit::{clock::Clock, problem::code_name};
+use service_kit::{clock::Clock, problem::code_name, timing};
 use tillsync_proto::{
     CHANNEL_METADATA, CustomerId, convert,
     pb::{
-        channel::CreateCustomerRequest,
+        channel::{CreateCustomerRequest, CreateCustomerResponse, CreatePath},
         common::Customer,
         hq::{self, GetCustomerRequest},
     },
 };
 use tokio::time::{Instant, timeout};
-use tonic::{Request, Response, Status, metadata::MetadataValue};
+use tonic::{
+    Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 use uuid::Uuid;
 
 use super::{
-    Window,
     follow::{Arrived, Followed},
-    recorder::{Acknowledgement, Recorder},
+    recorder::Recorder,
 };
 use crate::{
     acknowledged::Acknowledged,
+    counts::{Path, Spent, Window},
     customers::{create_of, customer},
     error::Error,
     services::Fleet,
@@ -59,7 +62,7 @@ impl Calls {
     /// One create, due at `due`.
     pub async fn create(self: Arc<Self>, index: u64, channel: usize, due: Instant) {
         if !self.recorder.begin(MAX_IN_FLIGHT) {
-            self.recorder.create(due, self.clock.now(), Err(OVERFLOW));
+            self.recorder.create(self.after(due), self.after(self.clock.now()), Err(OVERFLOW), None);
             return;
         }
         let (id, mut rng) = create_of(self.seed, self.run, index, self.epoch_micros, due - self.start);
@@ -73,21 +76,21 @@ impl Calls {
         let mut request = Request::new(create);
         request.set_timeout(CALL_DEADLINE);
         let sent = self.clock.now();
-        self.recorder.left(due, sent);
+        self.recorder.left(self.after(due), self.after(sent));
         let answer = timeout(CALL_DEADLINE + GRACE, till.create_customer(request)).await;
         let now = self.clock.now();
+        let (at, ended) = (self.after(due), self.after(now));
         match outcome(answer, now.saturating_duration_since(sent)) {
             Ok(response) => {
                 self.acknowledged.add(id);
-                let acknowledgement =
-                    Acknowledgement { path: response.path(), cause: response.fallback_cause.clone() };
-                self.recorder.create(due, now, Ok(&acknowledgement));
-                if self.window.holds(due) && (index + 1).is_multiple_of(self.follow_every) {
-                    let path = response.path();
+                let (spent, response) = (spent(response.metadata()), response.into_inner());
+                let path = response.path();
+                self.recorder.create(at, ended, Ok(path_of(&response)), spent);
+                if self.window.holds(at) && (index + 1).is_multiple_of(self.follow_every) {
                     Followed::follow(&self.followed, Arrived { id, channel, due, acknowledged: now, path });
                 }
             }
-            Err(code) => self.recorder.create(due, now, Err(code)),
+            Err(code) => self.recorder.create(at, ended, Err(code), None),
         }
         self.recorder.end();
     }
@@ -95,13 +98,35 @@ impl Calls {
     /// One read of a known customer at headquarters, due at `due`.
     pub async fn probe(self: Arc<Self>, due: Instant) {
         let sent = self.clock.now();
-        self.recorder.left(due, sent);
+        self.recorder.left(self.after(due), self.after(sent));
         let get = GetCustomerRequest { customer: self.probe_customer.to_string() };
         let answer = timeout(CALL_DEADLINE + GRACE, self.fleet.rts.clone().get_customer(as_probe(get))).await;
         let now = self.clock.now();
         let outcome = outcome(answer, now.saturating_duration_since(sent));
-        self.recorder.probe(due, now, outcome.map(|_| ()));
+        self.recorder.probe(self.after(due), self.after(now), outcome.map(drop));
     }
+
+    /// An instant, counted from the start of the load.
+    fn after(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start)
+    }
+}
+
+/// Which way a create went.
+fn path_of(response: &CreateCustomerResponse) -> Path<'_> {
+    match response.path() {
+        CreatePath::Sync => Path::Sync,
+        CreatePath::Async => Path::Async,
+        CreatePath::AsyncFallback => Path::Fallback(&response.fallback_cause),
+        CreatePath::Unspecified => Path::Other,
+    }
+}
+
+/// Where the time of a create went, if channel and headquarters say so.
+fn spent(metadata: &MetadataMap) -> Option<Spent> {
+    let told = |part| timing::told(metadata, part);
+    let (queue, service, rts) = (told("queue")?, told("service")?, told("rts")?);
+    Some(Spent { queue, service, link: rts.saturating_sub(queue + service) })
 }
 
 /// Makes the customer that the probe reads, by a create at headquarters, and gives its GUID.
@@ -133,10 +158,10 @@ fn as_probe<T>(message: T) -> Request<T> {
 fn outcome<T>(
     answer: Result<Result<Response<T>, Status>, tokio::time::error::Elapsed>,
     took: Duration,
-) -> Result<T, &'static str> {
+) -> Result<Response<T>, &'static str> {
     const EXCEEDED: &str = "DEADLINE_EXCEEDED";
     match answer {
-        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Ok(response)) => Ok(response),
         Ok(Err(_)) if took >= CALL_DEADLINE => Err(EXCEEDED),
         Ok(Err(status)) => Err(code_name(status.code())),
         Err(_) => Err(EXCEEDED),

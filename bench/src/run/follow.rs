@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use crate::{customers::unique_email, result::Sample, services::Store, stats::Durations};
+use crate::{customers::unique_email, measured::Sampled, services::Store};
 
 /// Most sync creates of a run that are looked for by the search in all stores.
 const MAX_SEARCHES: usize = 8;
@@ -49,20 +49,9 @@ pub struct Followed {
 
 #[derive(Default)]
 struct Inner {
-    summary: Summary,
+    sampled: Sampled,
     /// Sync creates to look for, at most [`MAX_SEARCHES`].
     searches: Vec<Arrived>,
-}
-
-/// How the sample went.
-#[derive(Debug, Clone, Default)]
-pub struct Summary {
-    /// Until every store finds the customer.
-    pub findable: Durations,
-    /// Until the channel knows the account number.
-    pub account: Durations,
-    /// How many.
-    pub sample: Sample,
 }
 
 impl Followed {
@@ -76,11 +65,11 @@ impl Followed {
     /// (rules M1, C4): its times are those of its acknowledgement, and some are looked for after the run.
     pub fn follow(followed: &Arc<Self>, arrived: Arrived) {
         let mut inner = followed.lock();
-        inner.summary.sample.followed += 1;
+        inner.sampled.sample.followed += 1;
         if arrived.path == CreatePath::Sync {
             let took = arrived.acknowledged.saturating_duration_since(arrived.due);
-            inner.summary.findable.record(took);
-            inner.summary.account.record(took);
+            inner.sampled.findable.record(took);
+            inner.sampled.account.record(took);
             if inner.searches.len() < MAX_SEARCHES {
                 inner.searches.push(arrived);
             }
@@ -116,9 +105,9 @@ impl Followed {
         }
         let mut inner = self.lock();
         let took = |seen: Instant| seen.saturating_duration_since(arrived.due);
-        account.inspect(|seen| inner.summary.account.record(took(*seen)));
-        everywhere.inspect(|seen| inner.summary.findable.record(took(*seen)));
-        inner.summary.sample.unresolved += u64::from(account.is_none() || everywhere.is_none());
+        account.inspect(|seen| inner.sampled.account.record(took(*seen)));
+        everywhere.inspect(|seen| inner.sampled.findable.record(took(*seen)));
+        inner.sampled.sample.unresolved += u64::from(account.is_none() || everywhere.is_none());
     }
 
     /// When a store knows the customer, for its own store with the account number; nothing if the watch broke.
@@ -153,7 +142,7 @@ impl Followed {
             looking.spawn(async move { followed.found(arrived).await });
         }
         while let Some(looked) = looking.join_next().await {
-            let sample = &mut self.lock().summary.sample;
+            let sample = &mut self.lock().sampled.sample;
             match looked {
                 Ok(true) => sample.remote_search_verified += 1,
                 Ok(false) | Err(_) => sample.remote_search_failed += 1,
@@ -174,8 +163,8 @@ impl Followed {
     }
 
     /// How the sample went.
-    pub fn summary(&self) -> Summary {
-        self.lock().summary.clone()
+    pub fn sampled(&self) -> Sampled {
+        self.lock().sampled.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

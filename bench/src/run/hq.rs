@@ -3,59 +3,57 @@
 use std::time::Duration;
 
 use service_kit::clock::Clock;
-use tillsync_proto::pb::emulator::{
-    GetFiguresRequest, GetFiguresResponse, emulator_service_client::EmulatorServiceClient,
-};
-use tokio::time::{Instant, sleep_until};
+use tillsync_proto::pb::emulator::{GetFiguresRequest, GetFiguresResponse};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
-use super::{Live, Window};
-use crate::{error::Error, result::Hq};
+use super::{Recorder, Timeline, until};
+use crate::{error::Error, result::Hq, services::Fleet};
 
-/// Pause between two looks at the queue.
+/// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 /// Most looks of a run; a longer run is looked at less often.
 const MAX_LOOKS: u32 = 1_000;
+/// The share of busy workers is that of about this long.
+const BUSY_OVER: Duration = Duration::from_secs(1);
 
-/// Resets the figures at the start of the window, looks at the queue until its end, and sums up. Nothing without
-/// an emulator.
+/// Resets the figures at the start of what is measured, looks at the queue until its end, and sums up. Nothing
+/// without an emulator.
 pub async fn watch(
-    emulator: Option<EmulatorServiceClient<Channel>>,
+    fleet: &Fleet,
     clock: &dyn Clock,
-    window: Window,
+    time: Timeline,
     stop: &CancellationToken,
-    live: &Live,
+    recorder: &Recorder,
 ) -> Result<Option<Hq>, Error> {
-    let Some(emulator) = emulator else { return Ok(None) };
+    let Some(emulator) = &fleet.emulator else { return Ok(None) };
     let figures = async |reset| {
         let said = emulator.clone().get_figures(GetFiguresRequest { reset }).await;
         said.map(tonic::Response::into_inner).map_err(|status| Error::service("the emulator", status))
     };
-    until(window.start, stop).await;
+    until(time.start, stop).await;
     figures(true).await?;
-    let pause = LOOK.max(window.end.saturating_duration_since(window.start) / MAX_LOOKS);
-    let (mut queue, mut next) = (Vec::new(), window.start);
-    while next < window.end && !stop.is_cancelled() {
+    let pause = LOOK.max(time.end.saturating_duration_since(time.start) / MAX_LOOKS);
+    let (mut queue, mut next) = (Vec::new(), time.start);
+    let (mut busy, mut worked, mut share) = (Vec::new(), (0.0, 0.0), None);
+    while next < time.end && !stop.is_cancelled() {
         until(next, stop).await;
         let seen = figures(false).await?;
-        let at = clock.now().saturating_duration_since(window.start);
-        queue.push((at.as_secs_f64(), seen.queue_now));
-        live.queue(seen.queue_now);
+        let at = clock.now().saturating_duration_since(time.start).as_secs_f64();
+        queue.push((at, seen.queue_now));
+        if at - worked.0 >= BUSY_OVER.max(pause).as_secs_f64() {
+            let so_far = seen.utilization * at;
+            let of_late = ((so_far - worked.1) / (at - worked.0)).clamp(0.0, 1.0);
+            busy.push((at, of_late));
+            (worked, share) = ((at, so_far), Some(of_late));
+        }
+        recorder.hq(seen.queue_now, share.or(Some(seen.utilization)));
         next += pause;
     }
-    until(window.end, stop).await;
-    Ok(Some(summary(&figures(false).await?, queue)))
+    until(time.end, stop).await;
+    Ok(Some(summary(&figures(false).await?, queue, busy)))
 }
 
-async fn until(instant: Instant, stop: &CancellationToken) {
-    tokio::select! {
-        () = sleep_until(instant) => {}
-        () = stop.cancelled() => {}
-    }
-}
-
-fn summary(figures: &GetFiguresResponse, queue: Vec<(f64, u32)>) -> Hq {
+fn summary(figures: &GetFiguresResponse, queue: Vec<(f64, u32)>, busy: Vec<(f64, f64)>) -> Hq {
     let wait = figures.mean_wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default();
     Hq {
         utilization: figures.utilization,
@@ -69,5 +67,6 @@ fn summary(figures: &GetFiguresResponse, queue: Vec<(f64, u32)>) -> Hq {
             + figures.refused_outage,
         mean_wait_ms: wait.as_secs_f64() * 1_000.0,
         queue,
+        busy,
     }
 }

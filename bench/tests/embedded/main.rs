@@ -5,14 +5,18 @@
 mod schema;
 mod shell;
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use clap::Parser as _;
 use serde_json::Value;
 use service_kit::clock::{Clock as _, SystemClock};
 use tillsync::{
     ceiling,
-    cli::{Cli, Command},
+    cli::{self, Cli},
     compare, plan, report, result,
 };
 use tokio_util::sync::CancellationToken;
@@ -23,7 +27,7 @@ const SCHEMA: &str = include_str!("../../schema/result.schema.json");
 async fn measure(out: &Path, arguments: &[&str], stop: CancellationToken) -> result::ResultFile {
     let fixed = ["tillsync", "compare", "--plain", "--out", out.to_str().unwrap()];
     let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
-    let Some(Command::Compare(args)) = cli.command else { panic!("compare was asked for") };
+    let Some(cli::Command::Compare(args)) = cli.command else { panic!("compare was asked for") };
     let result = compare::measure(*args, vec!["tillsync".to_owned()], stop).await.unwrap();
     compare::write(&result, out).unwrap();
     result
@@ -133,10 +137,35 @@ async fn an_interrupted_session_still_has_a_valid_result_and_a_ledger() {
     assert!(result.ledger.unwrap().acknowledged >= 60);
 }
 
+#[test]
+fn b2_several_generators_make_one_load_and_one_result() {
+    let out = tempfile::tempdir().unwrap();
+    let arguments =
+        ["compare", "--plain", "--generators", "3", "--rates", "60", "--modes", "async", "--repeat", "2"];
+    let said = Command::new(env!("CARGO_BIN_EXE_tillsync"))
+        .args(arguments)
+        .args(["--seconds", "1", "--warmup", "0.2", "--arrivals", "constant", "--out"])
+        .arg(out.path())
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    let value = valid(out.path());
+    assert_eq!(value["setup"]["generators"], 3);
+    let run = &value["runs"][0];
+    // Every one of them was made, each by one generator, in each of two repetitions.
+    assert_eq!((&run["arrivals"], &run["acknowledged"]["async"]), (&120.into(), &120.into()));
+    let each: Vec<u64> =
+        run["repetitions"].as_array().unwrap().iter().map(|r| r["arrivals"].as_u64().unwrap()).collect();
+    assert_eq!(each, [60, 60]);
+    assert_eq!((&value["ledger"]["lost"], &value["ledger"]["doubled"]), (&0.into(), &0.into()));
+    // 72 of each repetition, the warm-up included, and the probe's customer.
+    assert_eq!(value["ledger"]["in_hq"], 145);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ceiling_is_a_ratio_of_one_run() {
     let cli = Cli::try_parse_from(["tillsync", "ceiling", "--rounds", "1", "--seconds", "0.25"]).unwrap();
-    let Some(Command::Ceiling(args)) = cli.command else { panic!("the ceiling was asked for") };
+    let Some(cli::Command::Ceiling(args)) = cli.command else { panic!("the ceiling was asked for") };
     let found = ceiling::measure(&args).await.unwrap();
     assert_eq!((found.rounds.len(), found.failed), (1, 0));
     assert!(found.ratio.median > 0.0 && found.ping_per_s.median > found.create_per_s.median);
@@ -150,7 +179,7 @@ fn b10_a_plan_is_a_result_and_a_report_like_any_other() {
     {
         let fixed = ["tillsync", "plan", "--out", out.path().to_str().unwrap()];
         let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
-        let Some(Command::Plan(args)) = cli.command else { panic!("plan was asked for") };
+        let Some(cli::Command::Plan(args)) = cli.command else { panic!("plan was asked for") };
         let result = plan::run(&args, vec!["tillsync".to_owned()]).unwrap();
         compare::write(&result, out.path()).unwrap();
         assert_eq!(valid(out.path())["setup"]["services"], "simulated");
@@ -163,7 +192,7 @@ fn b10_a_plan_is_a_result_and_a_report_like_any_other() {
 async fn b10_a_plan_and_a_run_of_the_same_case_stand_side_by_side() {
     let arguments = ["--check", "--rates", "40", "--modes", "sync", "--seconds", "3", "--probe-rate", "0"];
     let cli = Cli::try_parse_from(["tillsync", "plan"].iter().chain(&arguments)).unwrap();
-    let Some(Command::Plan(args)) = cli.command else { panic!("plan was asked for") };
+    let Some(cli::Command::Plan(args)) = cli.command else { panic!("plan was asked for") };
     let rows = plan::check::rows(*args, vec!["tillsync".to_owned()], |_| {}).await.unwrap();
     // How near they are, the command shows: while tests run beside it, the machine decides.
     assert_eq!(rows.len(), 3);

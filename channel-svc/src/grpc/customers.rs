@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use service_kit::timing;
 use tillsync_proto::{
     Criterion, Violations,
     pb::{
@@ -40,14 +41,24 @@ fn scope(scope: i32) -> Result<Scope, Error> {
     }
 }
 
-fn created(created: Created) -> wire::CreateCustomerResponse {
+fn created(created: Created) -> Response<wire::CreateCustomerResponse> {
     let (path, fallback_cause) = match created.path {
         None => (wire::CreatePath::Unspecified, String::new()),
         Some(CreatePath::Sync) => (wire::CreatePath::Sync, String::new()),
         Some(CreatePath::Async) => (wire::CreatePath::Async, String::new()),
         Some(CreatePath::Fallback { cause }) => (wire::CreatePath::AsyncFallback, cause),
     };
-    wire::CreateCustomerResponse { customer: Some(created.customer), path: path.into(), fallback_cause }
+    let mut answer = Response::new(wire::CreateCustomerResponse {
+        customer: Some(created.customer),
+        path: path.into(),
+        fallback_cause,
+    });
+    if let Some((took, spent)) = created.called {
+        let spent = spent.map(|spent| [("queue", spent.queue), ("service", spent.service)]);
+        let parts: Vec<_> = [("rts", took)].into_iter().chain(spent.into_iter().flatten()).collect();
+        timing::tell(answer.metadata_mut(), &parts);
+    }
+    answer
 }
 
 /// The same criterion in headquarters' words.
@@ -76,7 +87,7 @@ impl<S: Store> CustomerService for Service<S> {
         let id = optional_id("customer_id", &message.customer_id)?;
         let (customer, validate_only) = (message.customer, message.validate_only);
         let create = Create { customer, id, validate_only, deadline };
-        Ok(Response::new(created(self.0.create(create).await?)))
+        Ok(created(self.0.create(create).await?))
     }
 
     async fn get_customer(

@@ -1,0 +1,78 @@
+//! What a run offers: how many creates fall due when, and at which channel. The schedule is never kept as a whole
+//! unless it was recorded, so that a long run takes no more memory than a short one.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+
+use crate::arrivals::{Arrival, constant, poisson};
+
+/// What all modes are put to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// Creates per second.
+    pub per_s: f64,
+    /// How many times faster than recorded; traces only.
+    pub speedup: Option<f64>,
+    /// Load before anything is measured.
+    pub warmup: Duration,
+    /// How long is measured.
+    pub measured: Duration,
+    /// When they fall due.
+    pub dues: Dues,
+    /// At how many channels.
+    pub channels: usize,
+}
+
+/// When creates fall due.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Dues {
+    /// With this seed.
+    Poisson(u64),
+    /// At equal distances.
+    Constant,
+    /// Then.
+    Listed(Arc<[Arrival]>),
+}
+
+impl Load {
+    /// When creates fall due, the same each time.
+    #[must_use]
+    pub fn arrivals(&self) -> Box<dyn Iterator<Item = Arrival> + Send> {
+        let length = self.warmup + self.measured;
+        match &self.dues {
+            Dues::Poisson(seed) => {
+                Box::new(poisson(self.per_s, length, self.channels, StdRng::seed_from_u64(*seed)))
+            }
+            Dues::Constant => Box::new(constant(self.per_s, length, self.channels)),
+            Dues::Listed(arrivals) => {
+                let arrivals = Arc::clone(arrivals);
+                Box::new((0..arrivals.len()).map(move |place| arrivals[place]))
+            }
+        }
+    }
+
+    /// How many are expected to fall due while it is measured.
+    #[must_use]
+    pub fn expected(&self) -> u64 {
+        match &self.dues {
+            Dues::Listed(arrivals) => {
+                arrivals.iter().filter(|arrival| arrival.due >= self.warmup).count() as u64
+            }
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
+            Dues::Poisson(_) | Dues::Constant => (self.per_s * self.measured.as_secs_f64()).round() as u64,
+        }
+    }
+
+    /// The same for another repetition, from 1: Poisson arrivals are drawn anew, so that repetitions are independent.
+    #[must_use]
+    pub fn repeated(&self, repeat: u32) -> Self {
+        let mut load = self.clone();
+        if let Dues::Poisson(seed) = &mut load.dues {
+            // An odd factor: no two repetitions of two seeds near each other are the same.
+            *seed = seed.wrapping_add(u64::from(repeat - 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        }
+        load
+    }
+}

@@ -1,0 +1,323 @@
+//! What is measured: services that are started here, or up already (rule B8), opened for measuring and set back
+//! afterwards.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use prost_types::Timestamp;
+use rts_emulator::Profile;
+use service_kit::{
+    clock::{Clock, SystemClock},
+    config::Chain,
+};
+use tempfile::TempDir;
+use tillsync_proto::{
+    Micros,
+    pb::{
+        common::FunctionalityProfile,
+        emulator::{GetProfileRequest, UpdateProfileRequest},
+    },
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    acknowledged::Acknowledged,
+    embedded::{DURABILITY, Embedded},
+    error::Error,
+    generator::Generator,
+    ledger::read::check,
+    machine::{self, Usage},
+    result::{Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
+    run::{
+        Bench, DRAIN_LIMIT,
+        generators::{self, Generators},
+        known_customer,
+    },
+    services::{Addresses, Fleet},
+};
+
+/// The file of acknowledged GUIDs, in the folder for results.
+const ACKNOWLEDGED: &str = "acknowledged.txt";
+
+/// Which services are measured.
+#[derive(Debug, Clone, Args)]
+pub struct SiteArgs {
+    /// Embedded channels, 1 to 16.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16), value_name = "N")]
+    pub channels: u8,
+    /// Processes that make the calls, 1 to 64: more than one where a single one cannot keep up, which it says.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
+    pub generators: u8,
+    /// Keep the temporary folder with the databases, and say where it is.
+    #[arg(long)]
+    pub keep: bool,
+    /// A channel that is up already, such as http://127.0.0.1:7201; repeat it for each. Its functionality
+    /// profile is changed during the runs and set back after them.
+    #[arg(long, value_name = "URL", requires = "hq")]
+    pub channel: Vec<String>,
+    /// The headquarters of these channels.
+    #[arg(long, value_name = "URL", requires = "channel")]
+    pub hq: Option<String>,
+    /// The emulator between them. Without it the probe goes to headquarters itself.
+    #[arg(long, value_name = "URL", requires = "channel")]
+    pub emulator: Option<String>,
+}
+
+impl SiteArgs {
+    /// Services that are started here, with so many channels.
+    #[must_use]
+    pub fn embedded(channels: u8) -> Self {
+        Self { channels, generators: 1, keep: false, channel: Vec::new(), hq: None, emulator: None }
+    }
+
+    /// How many channels there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        if self.channel.is_empty() { self.channels.into() } else { self.channel.len() }
+    }
+
+    /// Checks that a profile, if there is one, has an emulator to go to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`].
+    pub fn check(&self, has_profile: bool) -> Result<(), Error> {
+        if has_profile && !self.channel.is_empty() && self.emulator.is_none() {
+            return Err(Error::Usage(
+                "--profile needs --emulator: only an emulator has a profile".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How services are to be opened.
+#[derive(Debug, Clone)]
+pub struct Opening<'a> {
+    /// Which.
+    pub site: &'a SiteArgs,
+    /// Seed of customers, GUIDs, and headquarters' chance.
+    pub seed: u64,
+    /// What headquarters is to be like; absent: the default, or as it is.
+    pub profile: Option<Profile>,
+    /// Calls per second of the probe.
+    pub probe_per_s: f64,
+    /// Most creates of a run that are followed.
+    pub sample: usize,
+    /// Folder for results.
+    pub out: &'a Path,
+}
+
+/// Services that are being measured.
+pub struct Site {
+    /// Makes runs.
+    pub bench: Bench,
+    /// The emulator's profile; absent without an emulator.
+    pub profile_toml: Option<String>,
+    /// Creates per second that headquarters can serve at most; absent if nothing limits it or nobody knows.
+    pub capacity_per_s: Option<f64>,
+    started: String,
+    began: Instant,
+    usage: Usage,
+    before: Before,
+    embedded: Option<Embedded>,
+    folder: Option<TempDir>,
+    keep: bool,
+}
+
+impl Site {
+    /// Starts or finds the services. Cancelling `stop` ends a run early.
+    ///
+    /// # Errors
+    ///
+    /// A service that cannot be had, or a file that cannot be written.
+    pub async fn open(opening: Opening<'_>, stop: CancellationToken) -> Result<Self, Error> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (began, usage) = (clock.now(), Usage::now());
+        let epoch_micros = clock.wall_micros();
+        let Opening { site, seed, profile, probe_per_s, sample, out } = opening;
+        fs::create_dir_all(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
+        let acknowledged = Arc::new(Acknowledged::create(&out.join(ACKNOWLEDGED))?);
+        let (embedded, folder) = if site.channel.is_empty() {
+            let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
+            let profile = profile.clone().unwrap_or_default();
+            let channels = site.channels.into();
+            (Some(Embedded::start(folder.path(), &clock, seed, profile, channels).await?), Some(folder))
+        } else {
+            (None, None)
+        };
+        let addresses = match &embedded {
+            Some(embedded) => embedded.addresses.clone(),
+            None => Addresses {
+                hq: site.hq.clone().unwrap_or_default(),
+                emulator: site.emulator.clone(),
+                channels: site.channel.clone(),
+            },
+        };
+        let generator = Generator::start(1)?;
+        let connecting = addresses.clone();
+        let fleet = generator.spawn(async move { Fleet::connect(&connecting).await });
+        let fleet = fleet.await.map_err(std::io::Error::from)??;
+        let before = Before::of(&fleet, profile.as_ref()).await?;
+        let (profile_toml, capacity_per_s) = in_force(&fleet).await?;
+        let probe_customer = known_customer(&fleet, epoch_micros, seed).await?;
+        acknowledged.add(probe_customer);
+        let others = generators::Setup {
+            addresses,
+            seed,
+            epoch_micros,
+            acknowledged: out.join(ACKNOWLEDGED),
+            number: 0,
+            of: site.generators.into(),
+        };
+        let bench = Bench {
+            clock,
+            fleet,
+            generator,
+            generators: Generators::start(&others).await?,
+            acknowledged,
+            seed,
+            epoch_micros,
+            probe_per_s,
+            probe_customer,
+            sample,
+            stop,
+        };
+        Ok(Self {
+            bench,
+            profile_toml,
+            capacity_per_s,
+            started: Timestamp::from(Micros(epoch_micros)).to_string(),
+            began,
+            usage,
+            before,
+            embedded,
+            folder,
+            keep: site.keep,
+        })
+    }
+
+    /// Keeps the books, sets everything back, ends what was started, and writes down what was measured.
+    ///
+    /// # Errors
+    ///
+    /// The temporary folder cannot be removed. What else goes wrong is a warning in the result.
+    pub async fn close(
+        self,
+        setup: Setup,
+        runs: Vec<Run>,
+        mut warnings: Vec<Warning>,
+        command: Vec<String>,
+    ) -> Result<ResultFile, Error> {
+        let bench = &self.bench;
+        let ledger = self.ledger().await;
+        let ledger = ledger.map_err(|error| warnings.push(unreadable("the ledger", &error))).ok();
+        if let Err(error) = self.before.restore(&bench.fleet).await {
+            warnings.push(unreadable("setting the profiles back", &error));
+        }
+        if let Some(path) = bench.acknowledged.incomplete_file() {
+            let text = format!("{} could not be written to the end", path.display());
+            warnings.push(Warning { kind: WarningKind::Unreadable, text });
+        }
+        let embedded = self.embedded.is_some();
+        let setup = Setup {
+            services: if embedded { Services::Embedded } else { Services::External },
+            channels: bench.fleet.stores.len(),
+            durability: if embedded { DURABILITY } else { "as the services are set up" }.to_owned(),
+            capacity_per_s: self.capacity_per_s,
+            profile_toml: self.profile_toml,
+            generators: u32::try_from(bench.generators.count()).unwrap_or(u32::MAX),
+            ..setup
+        };
+        let (clock, interrupted) = (Arc::clone(&bench.clock), bench.stop.is_cancelled());
+        drop(self.bench);
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+        match self.folder {
+            Some(folder) if self.keep => {
+                let path: PathBuf = folder.keep();
+                eprintln!("Databases: {}", path.display());
+            }
+            Some(folder) => folder.close()?,
+            None => {}
+        }
+        let elapsed = clock.now().saturating_duration_since(self.began);
+        Ok(ResultFile {
+            schema_version: SCHEMA_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: machine::commit(),
+            started: self.started,
+            elapsed_s: elapsed.as_secs_f64(),
+            command,
+            interrupted,
+            machine: machine::machine(),
+            setup,
+            runs,
+            ledger,
+            warnings,
+            process: self.usage.since(elapsed),
+        })
+    }
+
+    async fn ledger(&self) -> Result<Ledger, Error> {
+        check(&self.bench.fleet, Some(self.bench.acknowledged.ids()?), DRAIN_LIMIT).await
+    }
+}
+
+/// How services that were up already were set up.
+struct Before {
+    profiles: Vec<FunctionalityProfile>,
+    emulator_toml: Option<String>,
+}
+
+impl Before {
+    /// Remembers it, and gives the emulator the profile that was asked for.
+    async fn of(fleet: &Fleet, profile: Option<&Profile>) -> Result<Self, Error> {
+        let profiles = fleet.profiles().await?;
+        let mut emulator_toml = None;
+        if let (Some(emulator), Some(profile)) = (&fleet.emulator, profile) {
+            emulator_toml = profile_text(fleet).await?;
+            let text = profile.to_toml().map_err(|error| Error::Usage(error.to_string()))?;
+            let update = UpdateProfileRequest { profile_toml: text };
+            emulator.clone().update_profile(update).await.map_err(at_emulator)?;
+        }
+        Ok(Self { profiles, emulator_toml })
+    }
+
+    async fn restore(&self, fleet: &Fleet) -> Result<(), Error> {
+        if let (Some(emulator), Some(profile_toml)) = (&fleet.emulator, self.emulator_toml.clone()) {
+            let update = UpdateProfileRequest { profile_toml };
+            emulator.clone().update_profile(update).await.map_err(at_emulator)?;
+        }
+        fleet.set_profiles(&self.profiles).await
+    }
+}
+
+/// The emulator's profile, and how many creates per second it lets through.
+async fn in_force(fleet: &Fleet) -> Result<(Option<String>, Option<f64>), Error> {
+    let text = profile_text(fleet).await?;
+    let profile = text.as_deref().and_then(|text| Profile::parse(text).ok());
+    let capacity = profile.map(|profile| profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    Ok((text, capacity))
+}
+
+async fn profile_text(fleet: &Fleet) -> Result<Option<String>, Error> {
+    let Some(emulator) = &fleet.emulator else { return Ok(None) };
+    let said = emulator.clone().get_profile(GetProfileRequest {}).await.map_err(at_emulator)?;
+    Ok(Some(said.into_inner().profile_toml))
+}
+
+fn at_emulator(status: tonic::Status) -> Error {
+    Error::service("the emulator", status)
+}
+
+/// Something that could not be read.
+pub(crate) fn unreadable(what: &str, error: &Error) -> Warning {
+    Warning { kind: WarningKind::Unreadable, text: format!("{what}: {}", Chain(error)) }
+}
