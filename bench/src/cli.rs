@@ -7,10 +7,12 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     chain::UpArgs,
+    diff::DiffArgs,
     plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
-    result::Mode,
+    result::{Checks, Mode, Run},
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
     site::SiteArgs,
+    slo::Slo,
 };
 
 /// Measures what it costs to create a customer sync (call headquarters and wait) and async (write to the
@@ -23,7 +25,9 @@ use crate::{
 /// tillsync-report/report.html, and ends with the ledger.
 ///
 /// Exit codes: 0 all is well; 1 a customer was lost or doubled, or a channel and headquarters differ, or the doctor
-/// has found something amiss, or a plan and a run of the same case do not agree (plan --check); 64 what was asked for
+/// has found something amiss, or a plan and a run of the same case do not agree (plan --check); 2 a goal was missed
+/// (--slo), or a comparison shows that something became worse (diff); 3 a measurement cannot be trusted (--strict), or
+/// cannot tell (diff); 64 what was asked for
 /// makes no sense; 69 a service cannot be had; 74 a file cannot be written.
 #[derive(Debug, Parser)]
 #[command(name = "tillsync", version, args_conflicts_with_subcommands = true)]
@@ -62,6 +66,8 @@ pub enum Command {
     /// Makes a share of the calls of a run; for tillsync itself.
     #[command(hide = true)]
     Generate,
+    /// Compares two results: for each figure the change, an interval for it, and a verdict.
+    Diff(DiffArgs),
     /// Starts a small chain on known ports to try things on: headquarters, emulator, two stores and a terminal.
     Up(UpArgs),
     /// What an administrator does at headquarters.
@@ -152,9 +158,34 @@ pub struct CompareArgs {
     /// What is measured.
     #[command(flatten)]
     pub site: SiteArgs,
+    /// What it has to keep.
+    #[command(flatten)]
+    pub checks: ChecksArgs,
     /// Plain lines in place of a live display; also when standard error is no terminal.
     #[arg(long)]
     pub plain: bool,
+}
+
+/// What runs have to keep.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ChecksArgs {
+    /// A goal that every run has to keep, or exit code 2: p99=500ms (p50 to p9999, max; a create that fails takes for
+    /// ever), failed=1%, findable-p50=5s, account-p99=10s, probe-p99=1s; of one mode: async:p99=20ms. Repeat it.
+    #[arg(long, value_name = "GOAL")]
+    pub slo: Vec<Slo>,
+    /// Reasons not to trust a run are failures, exit code 3: a late generator, a busy machine, too few samples, drift,
+    /// outliers.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+impl ChecksArgs {
+    /// How runs keep the goals.
+    #[must_use]
+    pub fn judge(&self, runs: &[Run]) -> Checks {
+        let slos = self.slo.iter().flat_map(|slo| slo.judge(runs)).collect();
+        Checks { strict: self.strict, slos }
+    }
 }
 
 /// Options of the ceiling.

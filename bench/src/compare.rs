@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::CompareArgs,
     error::Error,
+    export,
     measured::Measured,
     progress::Progress,
     report,
@@ -22,6 +23,10 @@ use crate::{
 
 /// Exit code when the ledger does not hold.
 const EXIT_LEDGER: u8 = 1;
+/// Exit code when a goal is missed, or something became worse.
+pub(crate) const EXIT_MISSED: u8 = 2;
+/// Exit code when a measurement cannot be trusted, or cannot tell.
+pub(crate) const EXIT_DOUBT: u8 = 3;
 /// Exit code when there is no ledger (`EX_UNAVAILABLE`).
 const EXIT_NO_LEDGER: u8 = 69;
 /// Longest run.
@@ -59,13 +64,21 @@ pub(crate) fn write_and_say(result: &ResultFile, out: &Path) -> Result<ExitCode,
     Ok(exit_code(result))
 }
 
-/// The code that says whether the ledger holds.
+/// The code that says whether the ledger holds, the goals are kept, and, if it is strict, the runs can be trusted.
 #[must_use]
 pub fn exit_code(result: &ResultFile) -> ExitCode {
-    if result.setup.services == Services::Simulated {
-        return ExitCode::SUCCESS;
+    let ledger = ledger_code(result.ledger.as_ref());
+    if result.setup.services != Services::Simulated && ledger != ExitCode::SUCCESS {
+        return ledger;
     }
-    ledger_code(result.ledger.as_ref())
+    let mut warnings = result.warnings.iter().chain(result.runs.iter().flat_map(|run| &run.warnings));
+    if result.checks.slos.iter().any(|slo| !slo.kept) {
+        ExitCode::from(EXIT_MISSED)
+    } else if result.checks.strict && warnings.any(|warning| warning.kind.is_doubt()) {
+        ExitCode::from(EXIT_DOUBT)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// The same for a ledger alone.
@@ -78,14 +91,20 @@ pub fn ledger_code(ledger: Option<&Ledger>) -> ExitCode {
     }
 }
 
-/// Writes result and report into a folder.
+/// Writes result, table of runs, tests and report into a folder.
 ///
 /// # Errors
 ///
 /// [`Error::Write`].
 pub fn write(result: &ResultFile, out: &Path) -> Result<(), Error> {
     let json = serde_json::to_string_pretty(result).map_err(std::io::Error::from)?;
-    for (name, text) in [("result.json", json + "\n"), ("report.html", report::render(result))] {
+    let junit = export::junit(result).map_err(|error| std::io::Error::other(error.to_string()))?;
+    for (name, text) in [
+        ("result.json", json + "\n"),
+        ("runs.csv", export::csv(result)),
+        ("junit.xml", junit),
+        ("report.html", report::render(result)),
+    ] {
         let path = out.join(name);
         fs::write(&path, text).map_err(|source| Error::Write { path, source })?;
     }
@@ -122,9 +141,10 @@ pub async fn measure(
     runs.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.offered_per_s.total_cmp(&b.offered_per_s)));
     progress.message("keeping the books");
     let setup = setup(load, session.arrivals.clone(), session.warmup, session.measured);
+    let checks = args.checks.judge(&runs);
     let result = site.close(setup, runs, warnings, command).await;
     progress.finish();
-    result
+    Ok(ResultFile { checks, ..result? })
 }
 
 /// The session that was asked for.

@@ -102,6 +102,8 @@ pub struct Counts {
     pub late: Durations,
     /// Most calls under way at once.
     pub in_flight_max: u64,
+    /// From due to answered, of an empty call.
+    pub yardstick: Durations,
     /// From due to answered, of the probe.
     pub probe: Durations,
     /// Probe calls that failed, by status.
@@ -140,6 +142,7 @@ impl Counts {
             failures: Durations::default(),
             late: Durations::default(),
             in_flight_max: 0,
+            yardstick: Durations::default(),
             probe: Durations::default(),
             probe_errors: BTreeMap::new(),
             phases: Phases::default(),
@@ -201,6 +204,13 @@ impl Counts {
         }
     }
 
+    /// An empty call that was due at `due` was answered at `now`.
+    pub fn yardstick(&mut self, due: Duration, now: Duration) {
+        if self.window.holds(due) {
+            self.yardstick.record(now.saturating_sub(due));
+        }
+    }
+
     /// A probe that was due at `due` ended at `now`.
     pub fn probe(&mut self, due: Duration, now: Duration, outcome: Result<(), &str>) {
         if !self.window.holds(due) {
@@ -230,6 +240,7 @@ impl Counts {
             (&mut self.latency, &other.latency),
             (&mut self.failures, &other.failures),
             (&mut self.late, &other.late),
+            (&mut self.yardstick, &other.yardstick),
             (&mut self.probe, &other.probe),
             (&mut self.phases.queue, &other.phases.queue),
             (&mut self.phases.service, &other.phases.service),

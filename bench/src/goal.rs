@@ -4,6 +4,11 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    slo::{quantile, quantile_name, time_ms},
+    verdict::millis,
+};
+
 /// What a create must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Goal {
@@ -27,29 +32,14 @@ impl FromStr for Goal {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         const WRONG: &str = "is not a goal: use a percentile and its time, such as p99=500ms or p90=1s";
         let (percentile, time) = text.split_once('=').ok_or(WRONG)?;
-        let digits =
-            percentile.strip_prefix('p').filter(|d| d.len() >= 2 && d.bytes().all(|b| b.is_ascii_digit()));
-        let share: f64 = format!("0.{}", digits.ok_or(WRONG)?).parse().map_err(|_| WRONG)?;
-        let (digits, unit) = match (time.strip_suffix("ms"), time.strip_suffix('s')) {
-            (Some(digits), _) => (digits, 1.0),
-            (None, Some(digits)) => (digits, 1e3),
-            _ => return Err(WRONG),
-        };
-        let ms = digits.parse::<f64>().map_err(|_| WRONG)? * unit;
-        let fits = (0.5..=0.9999).contains(&share) && (1.0..=600_000.0).contains(&ms);
-        if fits {
-            Ok(Self { share, ms })
-        } else {
-            Err("is not a percentile from p50 to p9999 and 1ms to 600s")
-        }
+        let (share, ms) = quantile(percentile).zip(time_ms(time)).ok_or(WRONG)?;
+        if (1.0..=600_000.0).contains(&ms) { Ok(Self { share, ms }) } else { Err("is not from 1ms to 600s") }
     }
 }
 
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = format!("{:.4}", self.share);
-        let digits = digits.trim_start_matches("0.").trim_end_matches('0');
-        write!(f, "p{digits:0<2} within {}", crate::verdict::millis(self.ms))
+        write!(f, "{} within {}", quantile_name(self.share), millis(self.ms))
     }
 }
 

@@ -10,11 +10,13 @@
 //! | [`counts`], [`measured`], [`stats`] | what is counted, and the figures made from it |
 //! | [`raw`] | calls that cost the generator little, for the ceiling |
 //! | [`compare`], [`ceiling`] | the two jobs |
+//! | [`diff`] | two results compared |
 //! | [`plan`] | the same in virtual time |
 //! | [`acknowledged`], [`ledger`] | nobody lost, nobody doubled |
 //! | [`trust`] | when not to trust a run |
 //! | [`result`] | what was measured, as plain data |
-//! | [`verdict`], [`table`], [`report`] | the same in words, on the terminal, and as a page |
+//! | [`goal`], [`slo`] | what runs have to keep |
+//! | [`verdict`], [`table`], [`report`], [`export`] | the same in words, on the terminal, as a page, for other programs |
 //! | [`chain`], [`shell`] | a chain to try things on, and what an administrator and a till do there |
 
 pub mod acknowledged;
@@ -25,8 +27,10 @@ pub mod cli;
 pub mod compare;
 pub mod counts;
 pub mod customers;
+pub mod diff;
 pub mod embedded;
 pub mod error;
+pub mod export;
 pub mod generator;
 pub mod goal;
 pub mod ledger;
@@ -44,6 +48,7 @@ pub mod services;
 pub mod session;
 pub mod shell;
 pub mod site;
+pub mod slo;
 pub mod stats;
 pub mod table;
 #[cfg(test)]
@@ -82,6 +87,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),
+        Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Generate) => run::generators::generate().await,
         Some(Command::Up(args)) => chain::up(args).await,
         Some(Command::Hq(args)) => shell::hq::hq(args).await,
@@ -105,9 +111,7 @@ async fn check_ledger(args: LedgerArgs) -> Result<ExitCode, Error> {
 
 fn render_report(args: &ReportArgs) -> Result<ExitCode, Error> {
     let path = args.result.as_path();
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let result: ResultFile =
-        serde_json::from_str(&text).map_err(|source| Error::NotResult { path: path.to_owned(), source })?;
+    let result = ResultFile::read(path)?;
     let beside = path.parent().unwrap_or(Path::new("")).join("report.html");
     let out = args.out.as_deref().unwrap_or(&beside);
     fs::write(out, report::render(&result))

@@ -74,6 +74,7 @@ impl Measured {
             findable_p50_ms: sampled.findable.quantile_ms(0.5),
             account_p50_ms: sampled.account.quantile_ms(0.5),
             probe_p50_ms: counts.probe.quantile_ms(0.5),
+            yardstick_p50_ms: counts.yardstick.quantile_ms(0.5),
             utilization: hq.as_ref().map(|hq| hq.utilization),
         };
         let slices = counts.slices(repeat, counts.window.start + measured);
@@ -174,6 +175,7 @@ impl Measured {
             sample: self.sampled.sample,
             hq: self.hq.clone(),
             probe_latency_ms: counts.probe.two(),
+            yardstick_ms: counts.yardstick.two(),
             probe_errors: counts.probe_errors.clone(),
             generator: Generator {
                 late_p50_ms: counts.late.quantile_ms(0.5),

@@ -24,7 +24,7 @@ use rts_emulator::{
 
 use crate::{
     arrivals::Arrival,
-    cli::{ArrivalKind, LoadArgs, within},
+    cli::{ArrivalKind, ChecksArgs, LoadArgs, within},
     compare::write_and_say,
     error::Error,
     machine,
@@ -63,6 +63,9 @@ pub struct PlanArgs {
     /// The chain.
     #[command(flatten)]
     pub chain: ChainArgs,
+    /// What it has to keep.
+    #[command(flatten)]
+    pub checks: ChecksArgs,
     /// Simulate and measure the same small case, and show both: the embedded services take as long as compare does.
     #[arg(long)]
     pub check: bool,
@@ -314,6 +317,7 @@ fn result(args: &PlanArgs, command: Vec<String>, profile: &Profile, runs: Vec<Ru
             assumed: Some(assumed(&args.chain)),
             ..setup(load, arrivals, warmup, Duration::from_secs_f64(seconds))
         },
+        checks: args.checks.judge(&runs),
         runs,
         ledger: None,
         warnings: Vec::new(),

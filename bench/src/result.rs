@@ -1,7 +1,11 @@
 //! What was measured, as plain data: the file `result.json`, and all that table and report are made from. Its
 //! schema is `schema/result.schema.json`. Units stand last in names.
 
+use std::{fs, path::Path};
+
 use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
 
 mod run;
 
@@ -40,8 +44,49 @@ pub struct ResultFile {
     pub ledger: Option<Ledger>,
     /// Reasons not to trust the session as a whole (rule B5); each run has its own.
     pub warnings: Vec<Warning>,
+    /// What the runs had to keep, and whether they have (rule B7).
+    pub checks: Checks,
     /// CPU and memory of the harness's process, the embedded services included.
     pub process: Process,
+}
+
+impl ResultFile {
+    /// Reads one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] or [`Error::NotResult`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text =
+            fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        serde_json::from_str(&text).map_err(|source| Error::NotResult { path: path.to_owned(), source })
+    }
+}
+
+/// What runs have to keep.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Checks {
+    /// Whether doubts about the measurement count as failures.
+    pub strict: bool,
+    /// Every goal, for every run it is about.
+    pub slos: Vec<SloOutcome>,
+}
+
+/// A goal and a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SloOutcome {
+    /// The goal, in words.
+    pub slo: String,
+    /// Of which run.
+    pub mode: Mode,
+    /// Of which run.
+    pub offered_per_s: f64,
+    /// What the run has, in words.
+    pub figure: String,
+    /// Whether that keeps the goal.
+    pub kept: bool,
+    /// Whether the figure has fewer samples behind it than it needs.
+    pub few_samples: bool,
 }
 
 /// The machine that it ran on.

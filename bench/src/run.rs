@@ -29,7 +29,7 @@ use crate::{
 
 use calls::Calls;
 pub use calls::{CALL_DEADLINE, PROBE_CHANNEL, known_customer};
-use drive::{Driven, Share};
+use drive::{Beside, Driven, Share};
 use follow::Followed;
 use generators::Generators;
 pub use recorder::{Calls as CallsSoFar, Picture, Recorder};
@@ -38,6 +38,8 @@ pub use recorder::{Calls as CallsSoFar, Picture, Recorder};
 const LEAD: Duration = Duration::from_millis(100);
 /// How long a run waits, after its load, for pending customers and for followed creates.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+/// Empty calls beside a run: how fast the machine is at the time, for comparisons.
+const YARDSTICK_PER_S: f64 = 10.0;
 /// A run that was ended before this much of it was measured says nothing.
 const LEAST_MEASURED: Duration = Duration::from_millis(250);
 
@@ -127,9 +129,9 @@ impl Bench {
             follow_every: self.follow_every(plan),
         });
         let share = Share { number: 0, of: self.generators.count() };
+        let beside = Beside { probe_per_s: self.probe_per_s, yardstick_per_s: YARDSTICK_PER_S };
         let start_micros = self.wall_micros(time.zero);
-        let mut driven =
-            Driven::start(&calls, &self.generator, &plan.load, share, self.probe_per_s, &self.stop)?;
+        let mut driven = Driven::start(&calls, &self.generator, &plan.load, share, beside, &self.stop)?;
         let (hq, pending, process, others) = tokio::join!(
             hq::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),
             stores::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),

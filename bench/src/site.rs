@@ -32,7 +32,7 @@ use crate::{
     generator::Generator,
     ledger::read::check,
     machine::{self, Usage},
-    result::{Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
+    result::{Checks, Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
     run::{
         Bench, DRAIN_LIMIT,
         generators::{self, Generators},
@@ -261,6 +261,7 @@ impl Site {
             runs,
             ledger,
             warnings,
+            checks: Checks::default(),
             process: self.usage.since(elapsed),
         })
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
-    result::{ResultFile, Run, Services, WarningKind, enough},
+    result::{ResultFile, Run, Services, SloOutcome, WarningKind, enough},
     verdict,
 };
 
@@ -56,6 +56,7 @@ pub fn render(result: &ResultFile) -> String {
     for finding in verdict::findings(result) {
         paragraph(&mut text, &finding);
     }
+    goals(&mut text, result);
     warnings(&mut text, result);
     if result.interrupted {
         line(&mut text, "Ended early by a signal: what was measured until then is shown.");
@@ -66,6 +67,23 @@ pub fn render(result: &ResultFile) -> String {
         line(&mut text, &format!("  {example}"));
     }
     text
+}
+
+/// Goals that were missed, and how many were kept.
+fn goals(text: &mut String, result: &ResultFile) {
+    let slos = &result.checks.slos;
+    if slos.is_empty() {
+        return;
+    }
+    line(text, "");
+    for outcome in slos.iter().filter(|outcome| !outcome.kept) {
+        let few = if outcome.few_samples { " (of too few samples)" } else { "" };
+        let rate = verdict::number(outcome.offered_per_s);
+        let SloOutcome { slo, mode, figure, .. } = outcome;
+        paragraph(text, &format!("MISSED {mode} at {rate}/s: {slo}; it is {figure}{few}"));
+    }
+    let kept = slos.iter().filter(|outcome| outcome.kept).count();
+    line(text, &format!("Goals: {kept} of {} kept.", slos.len()));
 }
 
 /// One line for a run that has ended.

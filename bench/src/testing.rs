@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::result::{
-    Arrivals, Backlog, Generator, Hq, Latency, Ledger, Machine, Mode, Paths, Process, ResultFile, Run,
-    SCHEMA_VERSION, Sample, Services, Setup, TwoPercentiles,
+    Arrivals, Backlog, Checks, Generator, Hq, Latency, Ledger, Machine, Mode, Paths, Process, ResultFile,
+    Run, SCHEMA_VERSION, Sample, Services, Setup, TwoPercentiles,
 };
 
 /// A run in which nothing went wrong.
@@ -50,6 +50,7 @@ pub fn run(mode: Mode, offered_per_s: f64) -> Run {
             ..Hq::default()
         }),
         probe_latency_ms: two(40, 45.0),
+        yardstick_ms: two(40, 0.4),
         probe_errors: BTreeMap::new(),
         generator: Generator {
             late_p50_ms: Some(0.1),
@@ -82,6 +83,7 @@ pub fn result() -> ResultFile {
             Mode::Sync => {
                 hard.errors = BTreeMap::from([("RESOURCE_EXHAUSTED".to_owned(), 100)]);
                 hard.acknowledged = Paths { sync: 100, ..Paths::default() };
+                hard.latency_ms = latency(100, 350.0);
                 hard.completed_per_s = 100.0;
             }
             Mode::SyncFallback => {
@@ -126,6 +128,7 @@ pub fn result() -> ResultFile {
             ..Ledger::default()
         }),
         warnings: Vec::new(),
+        checks: Checks::default(),
         process: Process {
             cpu_s: Some(20.0),
             max_rss_bytes: Some(90_000_000),

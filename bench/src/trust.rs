@@ -40,7 +40,7 @@ pub fn run(measured: &Measured) -> Run {
 }
 
 /// Reasons not to trust a run, or to look closer.
-fn warnings(run: &Run) -> Vec<Warning> {
+pub(crate) fn warnings(run: &Run) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |kind, text: String| warnings.push(Warning { kind, text });
     let answer = run.latency_ms.p99.unwrap_or(f64::MAX);

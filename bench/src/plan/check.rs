@@ -19,7 +19,7 @@ use super::{
     simulated,
 };
 use crate::{
-    cli::{CompareArgs, LoadArgs, Rate},
+    cli::{ChecksArgs, CompareArgs, LoadArgs, Rate},
     compare::measure,
     error::Error,
     result::{Mode, ResultFile, Run},
@@ -207,6 +207,7 @@ async fn measured(
 ) -> Result<ResultFile, Error> {
     let compare = CompareArgs {
         load: LoadArgs { out: folder.to_owned(), ..load },
+        checks: ChecksArgs::default(),
         site: SiteArgs::embedded(u8::try_from(args.chain.stores).unwrap_or(u8::MAX)),
         plain: true,
     };

@@ -94,6 +94,8 @@ pub struct Run {
     pub hq: Option<Hq>,
     /// Reads of a customer at headquarters: what creates do to other work there.
     pub probe_latency_ms: TwoPercentiles,
+    /// Empty calls to a store beside the run: how fast the machine was at the time.
+    pub yardstick_ms: TwoPercentiles,
     /// Probe calls that failed, by gRPC status name.
     pub probe_errors: BTreeMap<String, u64>,
     /// How well the harness itself kept up.
@@ -231,6 +233,8 @@ pub struct Repetition {
     pub account_p50_ms: Option<f64>,
     /// Of the probe: median.
     pub probe_p50_ms: Option<f64>,
+    /// Of the empty call: median.
+    pub yardstick_p50_ms: Option<f64>,
     /// Busy share of headquarters' workers.
     pub utilization: Option<f64>,
 }

@@ -6,7 +6,7 @@ use service_kit::{clock::Clock, problem::code_name, timing};
 use tillsync_proto::{
     CHANNEL_METADATA, CustomerId, convert,
     pb::{
-        channel::{CreateCustomerRequest, CreateCustomerResponse, CreatePath},
+        channel::{CreateCustomerRequest, CreateCustomerResponse, CreatePath, PingRequest},
         common::Customer,
         hq::{self, GetCustomerRequest},
     },
@@ -104,6 +104,15 @@ impl Calls {
         let now = self.clock.now();
         let outcome = outcome(answer, now.saturating_duration_since(sent));
         self.recorder.probe(self.after(due), self.after(now), outcome.map(drop));
+    }
+
+    /// One empty call to the first store, due at `due`. A server that does not know it is no yardstick.
+    pub async fn yardstick(self: Arc<Self>, due: Instant) {
+        let Some(store) = self.fleet.stores.first() else { return };
+        let answer = timeout(CALL_DEADLINE, store.status.clone().ping(PingRequest {})).await;
+        if matches!(answer, Ok(Ok(_))) {
+            self.recorder.yardstick(self.after(due), self.after(self.clock.now()));
+        }
     }
 
     /// An instant, counted from the start of the load.

@@ -31,6 +31,16 @@ pub struct Share {
 enum Due {
     Create(u64, Arrival),
     Probe,
+    Yardstick,
+}
+
+/// What falls due besides creates, in calls per second.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Beside {
+    /// Reads at headquarters.
+    pub probe_per_s: f64,
+    /// Empty calls to a store.
+    pub yardstick_per_s: f64,
 }
 
 /// Calls under way.
@@ -50,14 +60,19 @@ impl Driven {
         generator: &Generator,
         load: &Load,
         share: Share,
-        probe_per_s: f64,
+        beside: Beside,
         stop: &CancellationToken,
     ) -> io::Result<Self> {
         let creates = load.arrivals().zip(0..).filter(move |(_, index)| index % share.of == share.number);
         let creates = creates.map(|(arrival, index)| (arrival.due, Due::Create(index, arrival)));
-        let length = if probe_per_s > 0.0 { load.warmup + load.measured } else { Duration::ZERO };
-        let probes = constant(probe_per_s.max(f64::MIN_POSITIVE), length, 1);
-        let dues = merged(creates, probes.map(|probe| (probe.due, Due::Probe)));
+        let length = load.warmup + load.measured;
+        let steady = |per_s: f64, due: Due| {
+            let length = if per_s > 0.0 { length } else { Duration::ZERO };
+            constant(per_s.max(f64::MIN_POSITIVE), length, 1).map(move |call| (call.due, due))
+        };
+        let (probe, yardstick) =
+            (steady(beside.probe_per_s, Due::Probe), steady(beside.yardstick_per_s, Due::Yardstick));
+        let dues = merged(creates, merged(probe, yardstick));
         let tasks = TaskTracker::new();
         let (clock, start): (Arc<dyn Clock>, Instant) = (Arc::clone(&calls.clock), calls.start);
         let (handle, calls, spawning) = (generator.handle(), Arc::clone(calls), tasks.clone());
@@ -67,6 +82,9 @@ impl Driven {
             }
             Due::Probe => {
                 spawning.spawn_on(Arc::clone(&calls).probe(at), &handle);
+            }
+            Due::Yardstick => {
+                spawning.spawn_on(Arc::clone(&calls).yardstick(at), &handle);
             }
         };
         let paced = pace(clock, start, dues, stop.clone(), send)?;

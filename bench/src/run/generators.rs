@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::{
     Plan, Recorder,
     calls::Calls,
-    drive::{Driven, Share},
+    drive::{Beside, Driven, Share},
     follow::Followed,
     recorder,
 };
@@ -281,7 +281,7 @@ async fn serve() -> Result<(), Error> {
         });
         let stop = CancellationToken::new();
         let share = Share { number: setup.number, of: setup.of };
-        let mut driven = Driven::start(&calls, &generator, &load, share, 0.0, &stop)?;
+        let mut driven = Driven::start(&calls, &generator, &load, share, Beside::default(), &stop)?;
         let ended = async {
             driven.made().await;
             driven.ended().await;

@@ -113,6 +113,11 @@ impl Recorder {
         }
     }
 
+    /// An empty call that was due at `due` was answered at `now`.
+    pub(crate) fn yardstick(&self, due: Duration, now: Duration) {
+        self.counts().yardstick(due, now);
+    }
+
     /// A probe that was due at `due` ended at `now`.
     pub(crate) fn probe(&self, due: Duration, now: Duration, outcome: Result<(), &str>) {
         self.counts().probe(due, now, outcome);
