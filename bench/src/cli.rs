@@ -8,6 +8,7 @@ use tracing::level_filters::LevelFilter;
 use crate::{
     chain::UpArgs,
     diff::DiffArgs,
+    knee::KneeArgs,
     plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
     result::{Checks, Mode, Run},
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
@@ -48,6 +49,8 @@ pub struct Cli {
 pub enum Command {
     /// Compares the modes (also without a subcommand).
     Compare(Box<CompareArgs>),
+    /// Finds the highest rate at which each mode keeps a goal, and the rate from which on async pays.
+    Knee(Box<KneeArgs>),
     /// Finds the ceiling of async creates, closed-loop: 64 callers that each wait for the answer before the next
     /// call, in turn with an empty call (Ping) on the same server.
     Ceiling(CeilingArgs),

@@ -3,7 +3,6 @@
 use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use service_kit::config::shutdown_on_signal;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -31,8 +30,6 @@ pub(crate) const EXIT_DOUBT: u8 = 3;
 const EXIT_NO_LEDGER: u8 = 69;
 /// Longest run.
 const LONGEST_S: f64 = 3_600.0;
-/// Pause between two pictures of the live display.
-const FRAME: Duration = Duration::from_millis(100);
 
 /// Makes the comparison, prints the table, and says with which code to end.
 ///
@@ -134,7 +131,7 @@ pub async fn measure(
     };
     let site = Site::open(opening, stop).await?;
     let plans = session.plans(site.capacity_per_s)?;
-    let progress = Progress::new(args.plain, plans.len());
+    let progress = Progress::new(args.plain, Some(plans.len()));
     let rts_timeout = Duration::from_secs_f64(load.rts_timeout);
     let mut warnings = Vec::new();
     let mut runs = every_run(&site.bench, &plans, rts_timeout, &progress, &mut warnings).await;
@@ -169,7 +166,6 @@ async fn every_run(
     let mut runs: Vec<Measured> = Vec::new();
     for plan in plans {
         let recorder = Arc::new(Recorder::new(plan.window(), Duration::MAX));
-        progress.tick(plan, &recorder);
         let making = async {
             tokio::select! {
                 set = bench.fleet.set_mode(plan.mode, rts_timeout) => set?,
@@ -177,15 +173,7 @@ async fn every_run(
             }
             bench.run(plan, &recorder).await
         };
-        tokio::pin!(making);
-        let mut frames = interval(FRAME);
-        frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let made = loop {
-            tokio::select! {
-                made = &mut making => break made,
-                _ = frames.tick() => progress.tick(plan, &recorder),
-            }
-        };
+        let made = progress.watch(plan, &recorder, making).await;
         match made {
             Ok(None) => {}
             Ok(Some(measured)) => {

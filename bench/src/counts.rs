@@ -12,6 +12,8 @@ use crate::{
 
 /// A slice of a run is about this long: long enough to hold some creates.
 const SLICE: Duration = Duration::from_millis(250);
+/// Misses of the goal with no more slices without one between them belong together.
+const APART: usize = 2;
 /// Most slices of a run.
 const MAX_SLICES: u32 = 60;
 
@@ -119,6 +121,7 @@ struct Counted {
     arrivals: u64,
     completed: u64,
     failed: u64,
+    within_goal: u64,
     latency: Durations,
 }
 
@@ -128,7 +131,8 @@ impl Counts {
     pub fn new(window: Window, goal: Duration) -> Self {
         let length = window.length();
         let slices = (length.as_nanos() / SLICE.as_nanos()).clamp(1, MAX_SLICES.into()) as usize;
-        let slice = Counted { arrivals: 0, completed: 0, failed: 0, latency: Durations::coarse() };
+        let slice =
+            Counted { arrivals: 0, completed: 0, failed: 0, within_goal: 0, latency: Durations::coarse() };
         Self {
             window,
             goal,
@@ -167,7 +171,7 @@ impl Counts {
             return;
         }
         self.arrivals += 1;
-        let took = now.saturating_sub(due);
+        let (took, goal) = (now.saturating_sub(due), self.goal);
         let slice = self.slice(due);
         slice.arrivals += 1;
         match outcome {
@@ -178,7 +182,8 @@ impl Counts {
             }
             Ok(path) => {
                 slice.latency.record(took);
-                self.within_goal += u64::from(took <= self.goal);
+                slice.within_goal += u64::from(took <= goal);
+                self.within_goal += u64::from(took <= goal);
                 self.latency.record(took);
                 match path {
                     Path::Sync => self.paths.sync += 1,
@@ -253,6 +258,7 @@ impl Counts {
             own.arrivals += others.arrivals;
             own.completed += others.completed;
             own.failed += others.failed;
+            own.within_goal += others.within_goal;
             own.latency.add(&others.latency);
         }
     }
@@ -280,6 +286,27 @@ impl Counts {
                 max_ms: slice.latency.max_ms(),
             })
             .collect()
+    }
+
+    /// How many creates missed the goal together, of each time that some did: in slices of which no more than
+    /// [`APART`] between two are without a miss.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<u64> {
+        let mut clusters: Vec<u64> = Vec::new();
+        let mut since = usize::MAX;
+        for slice in &self.slices {
+            match slice.arrivals - slice.within_goal {
+                0 => since = since.saturating_add(1),
+                missed => {
+                    match clusters.last_mut() {
+                        Some(cluster) if since <= APART => *cluster += missed,
+                        _ => clusters.push(missed),
+                    }
+                    since = 0;
+                }
+            }
+        }
+        clusters
     }
 
     fn slice_length(&self) -> Duration {
@@ -373,6 +400,19 @@ mod tests {
         one.add(&serde_json::from_str(&written).unwrap());
         assert_eq!(serde_json::to_value(&one).unwrap(), serde_json::to_value(&whole).unwrap());
         assert_eq!(one.slices(1, at(1_100)), whole.slices(1, at(1_100)));
+    }
+
+    #[test]
+    fn b4_creates_that_miss_together_are_one_cluster() {
+        let mut counts = Counts::new(Window { start: at(0), end: at(10_000) }, at(90));
+        // Slices of 250 ms: misses in the third, the fourth, the seventh, and the twelfth.
+        for (due, took) in
+            [(510, 100), (520, 50), (600, 100), (760, 200), (1_600, 91), (2_800, 500), (2_801, 0)]
+        {
+            counts.create(at(due), at(due + took), Ok(Path::Sync));
+        }
+        counts.create(at(2_802), at(2_803), Err("UNAVAILABLE"));
+        assert_eq!(counts.clusters(), [4, 2]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | [`counts`], [`measured`], [`stats`] | what is counted, and the figures made from it |
 //! | [`raw`] | calls that cost the generator little, for the ceiling |
 //! | [`compare`], [`ceiling`] | the two jobs |
+//! | [`knee`] | the highest rate that keeps a goal |
 //! | [`diff`] | two results compared |
 //! | [`plan`] | the same in virtual time |
 //! | [`acknowledged`], [`ledger`] | nobody lost, nobody doubled |
@@ -33,6 +34,7 @@ pub mod error;
 pub mod export;
 pub mod generator;
 pub mod goal;
+pub mod knee;
 pub mod ledger;
 pub mod load;
 pub mod machine;
@@ -81,6 +83,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
     match cli.command {
         None => compare::compare(cli.compare, command).await,
         Some(Command::Compare(args)) => compare::compare(*args, command).await,
+        Some(Command::Knee(args)) => knee::find(*args, command).await,
         Some(Command::Plan(args)) => plan::plan(*args, command).await,
         Some(Command::Profiles(args)) => plan::profiles::profiles(&args),
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),

@@ -101,6 +101,12 @@ impl Measured {
         (self.counts.arrivals, self.counts.within_goal)
     }
 
+    /// How many creates missed the goal together, of each time that some did.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<u64> {
+        self.counts.clusters()
+    }
+
     /// Whether it is another repetition of the same run.
     #[must_use]
     pub fn is_of(&self, other: &Self) -> bool {

@@ -173,7 +173,7 @@ impl ChainArgs {
 }
 
 /// The jobs at these pauses.
-fn jobs(schedules: Schedules) -> Jobs {
+pub(crate) fn jobs(schedules: Schedules) -> Jobs {
     let job = |place: usize| {
         let (per_run, per_customer) = JOBS_MS[place];
         Job {
@@ -257,7 +257,8 @@ fn day(args: &PlanArgs, profile: &Profile) -> Result<Vec<Run>, Error> {
     })
 }
 
-fn simulated(
+/// A simulated run.
+pub(crate) fn simulated(
     scenario: &Scenario,
     mode: Mode,
     per_s: f64,
@@ -314,26 +315,33 @@ fn result(args: &PlanArgs, command: Vec<String>, profile: &Profile, runs: Vec<Ru
             durability: "simulated".to_owned(),
             capacity_per_s: Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite()),
             profile_toml: profile.to_toml().ok(),
-            assumed: Some(assumed(&args.chain)),
+            assumed: Some(assumed(
+                (args.chain.sync_overhead, args.chain.async_takes),
+                args.chain.schedules,
+                args.chain.conversion_workers,
+            )),
             ..setup(load, arrivals, warmup, Duration::from_secs_f64(seconds))
         },
         checks: args.checks.judge(&runs),
         runs,
+        knees: Vec::new(),
         ledger: None,
         warnings: Vec::new(),
         process: crate::result::Process::default(),
     }
 }
 
-fn assumed(chain: &ChainArgs) -> Assumed {
-    let ms = |place: usize| chain.schedules.0[place] * 1e3 * (1.0 + JITTER / 2.0);
+/// What a simulation assumes: what stores add to a sync create and take for an async one, in milliseconds; the pauses
+/// of the jobs; and the workers that the customer sync job takes.
+pub(crate) fn assumed(overhead_ms: (f64, f64), schedules: Schedules, conversion_workers: u32) -> Assumed {
+    let ms = |place: usize| schedules.0[place] * 1e3 * (1.0 + JITTER / 2.0);
     Assumed {
-        sync_overhead_ms: chain.sync_overhead,
-        async_ms: chain.async_takes,
+        sync_overhead_ms: overhead_ms.0,
+        async_ms: overhead_ms.1,
         schedules_ms: [ms(0), ms(1), ms(2)],
         jitter: JITTER,
         jobs_ms: JOBS_MS,
-        conversion_workers: chain.conversion_workers,
+        conversion_workers,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::{error::Error, goal::Goal};
 
 mod run;
 
@@ -40,6 +40,8 @@ pub struct ResultFile {
     pub setup: Setup,
     /// The runs, in the order they were made.
     pub runs: Vec<Run>,
+    /// The highest rates at which modes keep a goal, where they were looked for (rule B4).
+    pub knees: Vec<Knee>,
     /// The ledger; absent if the services could not be read.
     pub ledger: Option<Ledger>,
     /// Reasons not to trust the session as a whole (rule B5); each run has its own.
@@ -61,6 +63,24 @@ impl ResultFile {
             fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         serde_json::from_str(&text).map_err(|source| Error::NotResult { path: path.to_owned(), source })
     }
+}
+
+/// The highest rate at which a mode keeps a goal. Without `per_s` it is only known to be above `low`, or below `high`,
+/// or between them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Knee {
+    /// The mode.
+    pub mode: Mode,
+    /// The goal.
+    pub goal: Goal,
+    /// The rate, in creates per second.
+    pub per_s: Option<f64>,
+    /// Lower end of its interval.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Runs that were made to find it.
+    pub runs: u32,
 }
 
 /// What runs have to keep.

@@ -259,6 +259,7 @@ impl Site {
             machine: machine::machine(),
             setup,
             runs,
+            knees: Vec::new(),
             ledger,
             warnings,
             checks: Checks::default(),

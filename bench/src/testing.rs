@@ -128,6 +128,7 @@ pub fn result() -> ResultFile {
             ..Ledger::default()
         }),
         warnings: Vec::new(),
+        knees: Vec::new(),
         checks: Checks::default(),
         process: Process {
             cpu_s: Some(20.0),

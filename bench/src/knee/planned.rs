@@ -1,0 +1,91 @@
+//! The same search in virtual time (rule B10): each run is a simulation.
+
+use std::time::Duration;
+
+use rts_emulator::Profile;
+
+use super::{KneeArgs, Seen, knee, search::Search, sort};
+use crate::{
+    cli::ChecksArgs,
+    error::Error,
+    machine,
+    measured::Measured,
+    plan::{self, Schedules, overhead::Overhead, scenario::Scenario},
+    result::{Mode, Process, ResultFile, SCHEMA_VERSION, Services, Setup},
+    trust,
+};
+
+/// What a store, and the way to it, add to a sync create, and how long an async create takes, in milliseconds.
+const OVERHEAD_MS: (f64, f64) = (4.0, 1.6);
+/// Pauses between two runs of the jobs, in seconds.
+const SCHEDULES: Schedules = Schedules([0.5; 3]);
+
+/// Finds the knees of every mode.
+///
+/// # Errors
+///
+/// A profile that makes no sense.
+pub fn find(args: &KneeArgs, command: Vec<String>) -> Result<ResultFile, Error> {
+    let profile = args.profile()?.unwrap_or_default();
+    let capacity_per_s = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    let (mut runs, mut knees) = (Vec::new(), Vec::new());
+    for mode in args.modes() {
+        let (measured, search) = look(args, &profile, mode)?;
+        runs.extend(measured.iter().map(trust::run));
+        knees.push(knee(args.slo, mode, &search));
+    }
+    sort(&mut runs);
+    Ok(ResultFile {
+        schema_version: SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: machine::commit(),
+        started: "1970-01-01T00:00:00Z".to_owned(),
+        elapsed_s: runs.iter().map(|run| run.seconds).sum(),
+        command,
+        interrupted: false,
+        machine: machine::machine(),
+        setup: Setup {
+            services: Services::Simulated,
+            durability: "simulated".to_owned(),
+            capacity_per_s,
+            profile_toml: profile.to_toml().ok(),
+            assumed: Some(plan::assumed(OVERHEAD_MS, SCHEDULES, 0)),
+            ..args.setup()
+        },
+        checks: ChecksArgs { slo: Vec::new(), strict: args.strict }.judge(&runs),
+        runs,
+        knees,
+        ledger: None,
+        warnings: Vec::new(),
+        process: Process::default(),
+    })
+}
+
+/// Looks for the knee of one mode.
+pub fn look(args: &KneeArgs, profile: &Profile, mode: Mode) -> Result<(Vec<Measured>, Search), Error> {
+    let capacity_per_s = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    let mut search = Search::new(args.wanted(capacity_per_s));
+    let mut measured = Vec::new();
+    while let Some(next) = search.next() {
+        let load = args.load(next, search.seen.len() as u64);
+        let overhead = Overhead::fixed(OVERHEAD_MS.0, OVERHEAD_MS.1);
+        let follow_every = match args.sample {
+            0 => u64::MAX,
+            sample => load.expected().div_ceil(sample.into()).max(1),
+        };
+        let scenario = Scenario {
+            seed: args.seed.wrapping_add(search.seen.len() as u64),
+            rts_timeout: Duration::from_secs_f64(args.rts_timeout),
+            probe_per_s: args.probe_rate,
+            warmup: load.warmup,
+            measured: load.measured,
+            goal: args.slo.time(),
+            follow_every,
+            ..Scenario::new(profile.clone(), mode, load.channels, overhead, plan::jobs(SCHEDULES))
+        };
+        let run = plan::simulated(&scenario, mode, next.per_s, load.arrivals())?;
+        search.add(Seen::of(&run));
+        measured.push(run);
+    }
+    Ok((measured, search))
+}
