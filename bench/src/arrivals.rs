@@ -1,7 +1,7 @@
 //! When arrivals are due (rule B2): an absolute schedule, made before the run from a seed or a trace, so that
 //! nothing that happens during the run can change it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rand::{Rng, RngExt as _};
 use rand_distr::{Distribution as _, Exp};
@@ -47,6 +47,57 @@ pub fn constant(per_s: f64, length: Duration, channels: usize) -> impl Iterator<
     })
 }
 
+/// Poisson arrivals at a rate that changes: pairs of ascending seconds and creates per second, with straight lines between
+/// them, level before the first and after the last. Drawn at the highest rate, and kept as often as the rate of the
+/// moment is less (thinning; Lewis and Shedler, 1979).
+pub fn varying<R: Rng + Send>(
+    points: Arc<[(f64, f64)]>,
+    length: Duration,
+    channels: usize,
+    mut rng: R,
+) -> impl Iterator<Item = Arrival> {
+    let most = points.iter().map(|(_, per_s)| *per_s).fold(0.0, f64::max);
+    let gaps = Exp::new(most).ok().filter(|_| most > 0.0);
+    let mut at = 0.0;
+    std::iter::from_fn(move || {
+        loop {
+            at += gaps?.sample(&mut rng);
+            if at >= length.as_secs_f64() {
+                return None;
+            }
+            let channel = rng.random_range(0..channels.max(1));
+            if rng.random::<f64>() * most < rate_at(&points, at) {
+                return Some(Arrival { due: Duration::from_secs_f64(at), channel });
+            }
+        }
+    })
+    .fuse()
+    .take(MAX_ARRIVALS)
+}
+
+/// The rate at an instant.
+fn rate_at(points: &[(f64, f64)], at: f64) -> f64 {
+    let after = points.partition_point(|(when, _)| *when <= at);
+    match (after.checked_sub(1).map(|before| points[before]), points.get(after)) {
+        (Some((t0, r0)), Some((t1, r1))) => r0 + (r1 - r0) * (at - t0) / (t1 - t0),
+        (Some((_, rate)), None) => rate,
+        (None, first) => first.map_or(0.0, |(_, rate)| *rate),
+    }
+}
+
+/// The mean rate of the first so many seconds.
+#[must_use]
+pub fn mean_rate(points: &[(f64, f64)], seconds: f64) -> f64 {
+    // Between two corners the rate is a straight line: the mean of its ends.
+    let corners = points.iter().map(|(at, _)| *at).filter(|at| (0.0..seconds).contains(at));
+    let corners: Vec<f64> = [0.0].into_iter().chain(corners).chain([seconds]).collect();
+    let areas = corners.windows(2).map(|pair| {
+        let (from, to) = (rate_at(points, pair[0]), rate_at(points, pair[1].next_down()));
+        (pair[1] - pair[0]) * f64::midpoint(from, to)
+    });
+    areas.sum::<f64>() / seconds
+}
+
 #[cfg(test)]
 mod tests {
     use rand::{SeedableRng as _, rngs::StdRng};
@@ -78,6 +129,23 @@ mod tests {
         let first = arrivals.iter().filter(|a| a.channel == 0).count() as f64;
         assert!((first / arrivals.len() as f64 - 0.5).abs() < 0.01);
         assert!(arrivals.is_sorted_by_key(|a| a.due));
+    }
+
+    #[test]
+    fn b2_a_rate_that_changes_is_followed() {
+        let points: Arc<[(f64, f64)]> = [(0.0, 10.0), (1_000.0, 110.0), (2_000.0, 0.0)].into();
+        assert!((mean_rate(&points, 2_000.0) - 57.5).abs() < 1e-9);
+        let length = Duration::from_secs(3_000);
+        let arrivals: Vec<Arrival> = varying(points, length, 2, StdRng::seed_from_u64(1)).collect();
+        let in_s = |from: u64, to: u64| {
+            let within = |arrival: &&Arrival| (from..to).contains(&arrival.due.as_secs());
+            arrivals.iter().filter(within).count() as f64
+        };
+        // Poisson counts: within four standard deviations of 60,000, 20,000 and 55,000.
+        assert!((in_s(0, 1_000) - 60_000.0).abs() < 1_000.0);
+        assert!((in_s(0, 500) - 17_500.0).abs() < 530.0, "{}", in_s(0, 500));
+        assert!((in_s(1_000, 2_000) - 55_000.0).abs() < 940.0);
+        assert_eq!(in_s(2_000, 3_000), 0.0);
     }
 
     #[test]

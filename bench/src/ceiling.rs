@@ -111,7 +111,7 @@ pub async fn ceiling(args: CeilingArgs) -> Result<ExitCode, Error> {
 pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let embedded = Embedded::start(folder.path(), &clock, args.seed, Profile::default(), 1).await?;
+    let embedded = Embedded::start(folder.path(), &clock, args.seed, Profile::default(), 1, None).await?;
     let cpus = machine::machine().cpus;
     let generator = Generator::start(cpus)?;
     let addresses = embedded.addresses.clone();

@@ -11,6 +11,7 @@ use crate::{
     knee::KneeArgs,
     plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
     result::{Checks, Mode, Run},
+    scenario::ScenarioArgs,
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
     site::SiteArgs,
     slo::Slo,
@@ -49,6 +50,9 @@ pub struct Cli {
 pub enum Command {
     /// Compares the modes (also without a subcommand).
     Compare(Box<CompareArgs>),
+    /// Goes through a scenario that a file describes: traffic that changes, outages, stores that go offline (see
+    /// scenarios/).
+    Scenario(Box<ScenarioArgs>),
     /// Finds the highest rate at which each mode keeps a goal, and the rate from which on async pays.
     Knee(Box<KneeArgs>),
     /// Finds the ceiling of async creates, closed-loop: 64 callers that each wait for the answer before the next
@@ -64,7 +68,8 @@ pub enum Command {
     Profiles(ProfilesArgs),
     /// Checks services that are up: every acknowledged create is at headquarters once, and the same everywhere.
     Ledger(LedgerArgs),
-    /// Prints the table and writes the report of a result file again, without measuring.
+    /// Prints the table and writes the report of a result file again, or of several laid over each other, without
+    /// measuring.
     Report(ReportArgs),
     /// Makes a share of the calls of a run; for tillsync itself.
     #[command(hide = true)]
@@ -241,10 +246,10 @@ pub struct LedgerArgs {
 /// Options of the report.
 #[derive(Debug, Clone, Args)]
 pub struct ReportArgs {
-    /// The result file.
-    #[arg(value_name = "RESULT.json")]
-    pub result: PathBuf,
-    /// Where to write the report [default: report.html beside the result file].
+    /// The result file; several are laid over each other.
+    #[arg(value_name = "RESULT.json", required = true)]
+    pub result: Vec<PathBuf>,
+    /// Where to write the report [default: report.html beside the first result file].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

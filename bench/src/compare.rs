@@ -15,6 +15,7 @@ use crate::{
     result::{Ledger, ResultFile, Run, Services, Warning},
     run::{Bench, Plan, Recorder},
     say,
+    scenario::Action,
     session::{Session, setup},
     site::{Opening, Site, unreadable},
     table, trust,
@@ -126,15 +127,16 @@ pub async fn measure(
         seed: load.seed,
         profile: session.profile.clone(),
         probe_per_s: load.probe_rate,
+        rts_timeout: Duration::from_secs_f64(load.rts_timeout),
         sample: load.sample.into(),
         out: &load.out,
+        with_relays: false,
     };
     let site = Site::open(opening, stop).await?;
     let plans = session.plans(site.capacity_per_s)?;
     let progress = Progress::new(args.plain, Some(plans.len()));
-    let rts_timeout = Duration::from_secs_f64(load.rts_timeout);
     let mut warnings = Vec::new();
-    let mut runs = every_run(&site.bench, &plans, rts_timeout, &progress, &mut warnings).await;
+    let mut runs = every_run(&site.bench, &plans, &progress, &mut warnings).await;
     runs.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.offered_per_s.total_cmp(&b.offered_per_s)));
     progress.message("keeping the books");
     let setup = setup(load, session.arrivals.clone(), session.warmup, session.measured);
@@ -159,16 +161,16 @@ fn checked(args: &CompareArgs) -> Result<Session, Error> {
 async fn every_run(
     bench: &Bench,
     plans: &[Plan],
-    rts_timeout: Duration,
     progress: &Progress,
     warnings: &mut Vec<Warning>,
 ) -> Vec<Run> {
     let mut runs: Vec<Measured> = Vec::new();
     for plan in plans {
         let recorder = Arc::new(Recorder::new(plan.window(), Duration::MAX));
+        let mode = Action::Mode(plan.mode);
         let making = async {
             tokio::select! {
-                set = bench.fleet.set_mode(plan.mode, rts_timeout) => set?,
+                set = bench.change(&mode) => set?,
                 () = bench.stop.cancelled() => return Ok(None),
             }
             bench.run(plan, &recorder).await

@@ -11,7 +11,7 @@ use service_kit::{
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::Error, services::Addresses};
+use crate::{error::Error, relay::Relays, services::Addresses};
 
 /// What the channels' and headquarters' commits promise.
 pub const DURABILITY: &str = "SQLite, synchronous=FULL: an acknowledged create survives a power cut";
@@ -92,7 +92,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts them, with this many channels, all data below `folder`.
+    /// Starts them, with this many channels, all data below `folder`; channels reach headquarters by the relays, if there
+    /// are any.
     ///
     /// # Errors
     ///
@@ -103,6 +104,7 @@ impl Embedded {
         seed: u64,
         profile: Profile,
         channels: usize,
+        relays: Option<&Relays>,
     ) -> Result<Self, Error> {
         let mut services = Services::new(clock);
         let file = |name: &str| DatabaseUrl::Sqlite(folder.join(format!("{name}.db")));
@@ -117,7 +119,8 @@ impl Embedded {
             let (listener, url) = listen().await?;
             let name = format!("store-{number}");
             let id = name.parse().map_err(start("a channel"))?;
-            let config = channel_svc::Config::new(id, file(&name), &rts_url, &hq_url);
+            let (rts, hq) = (way(relays, &rts_url).await?, way(relays, &hq_url).await?);
+            let config = channel_svc::Config::new(id, file(&name), &rts, &hq);
             services.channel(listener, config, ids(1 + number as u64)).await?;
             urls.push(url);
         }
@@ -128,6 +131,14 @@ impl Embedded {
     /// Ends them; each drains within its own bound.
     pub async fn stop(self) {
         self.services.stop().await;
+    }
+}
+
+/// A URL, or the way to it that can be cut.
+async fn way(relays: Option<&Relays>, url: &str) -> io::Result<String> {
+    match (relays, url.strip_prefix("http://")) {
+        (Some(relays), Some(address)) => Ok(format!("http://{}", relays.to(address).await?)),
+        _ => Ok(url.to_owned()),
     }
 }
 

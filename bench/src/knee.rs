@@ -27,6 +27,7 @@ use crate::{
     progress::Progress,
     result::{Arrivals, Knee, Mode, ResultFile, Run, Services, Setup, Warning},
     run::{CALL_DEADLINE, Plan, Recorder},
+    scenario::Action,
     session::read_profile,
     site::{Opening, Site, SiteArgs, unreadable},
     trust,
@@ -166,6 +167,7 @@ impl KneeArgs {
             durability: String::new(),
             capacity_per_s: None,
             profile_toml: None,
+            scenario: None,
             seed: self.seed,
             arrivals: Arrivals::Poisson,
             seconds: self.seconds,
@@ -265,8 +267,10 @@ pub async fn measure(
         seed: args.seed,
         profile,
         probe_per_s: args.probe_rate,
+        rts_timeout: Duration::from_secs_f64(args.rts_timeout),
         sample: args.sample.into(),
         out: &args.out,
+        with_relays: false,
     };
     let site = Site::open(opening, stop).await?;
     let progress = Progress::new(args.plain, None);
@@ -305,9 +309,15 @@ async fn look(
     let bench = &site.bench;
     let mut search = Search::new(args.wanted(site.capacity_per_s));
     let mut measured = Vec::new();
-    bench.fleet.set_mode(mode, Duration::from_secs_f64(args.rts_timeout)).await?;
+    bench.change(&Action::Mode(mode)).await?;
     while let Some(next) = search.next() {
-        let plan = Plan { number: *number, mode, load: args.load(next, *number), repeat: 1 };
+        let plan = Plan {
+            number: *number,
+            mode,
+            load: args.load(next, *number),
+            repeat: 1,
+            dues: Default::default(),
+        };
         *number += 1;
         let recorder = Arc::new(Recorder::new(plan.window(), args.slo.time()));
         let Some(run) = progress.watch(&plan, &recorder, bench.run(&plan, &recorder)).await? else { break };

@@ -10,6 +10,7 @@
 //! | [`counts`], [`measured`], [`stats`] | what is counted, and the figures made from it |
 //! | [`raw`] | calls that cost the generator little, for the ceiling |
 //! | [`compare`], [`ceiling`] | the two jobs |
+//! | [`scenario`], [`relay`] | what a chain goes through, as a file; a way that can be cut |
 //! | [`knee`] | the highest rate that keeps a goal |
 //! | [`diff`] | two results compared |
 //! | [`plan`] | the same in virtual time |
@@ -43,9 +44,11 @@ pub mod pacer;
 pub mod plan;
 pub mod progress;
 pub mod raw;
+pub mod relay;
 pub mod report;
 pub mod result;
 pub mod run;
+pub mod scenario;
 pub mod services;
 pub mod session;
 pub mod shell;
@@ -60,9 +63,10 @@ pub mod trust;
 pub mod verdict;
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -70,6 +74,7 @@ use std::{
 use crate::{
     cli::{Cli, Command, LedgerArgs, ReportArgs},
     error::Error,
+    report::Named,
     result::ResultFile,
     services::{Addresses, Fleet},
 };
@@ -84,6 +89,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         None => compare::compare(cli.compare, command).await,
         Some(Command::Compare(args)) => compare::compare(*args, command).await,
         Some(Command::Knee(args)) => knee::find(*args, command).await,
+        Some(Command::Scenario(args)) => scenario::scenario(*args, command).await,
         Some(Command::Plan(args)) => plan::plan(*args, command).await,
         Some(Command::Profiles(args)) => plan::profiles::profiles(&args),
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
@@ -113,14 +119,39 @@ async fn check_ledger(args: LedgerArgs) -> Result<ExitCode, Error> {
 }
 
 fn render_report(args: &ReportArgs) -> Result<ExitCode, Error> {
-    let path = args.result.as_path();
-    let result = ResultFile::read(path)?;
-    let beside = path.parent().unwrap_or(Path::new("")).join("report.html");
+    let results = args.result.iter().map(|path| Ok((name_of(path), ResultFile::read(path)?)));
+    let results = results.collect::<Result<Vec<_>, Error>>()?;
+    let first = args.result.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+    let beside = first.parent().unwrap_or(Path::new("")).join("report.html");
     let out = args.out.as_deref().unwrap_or(&beside);
-    fs::write(out, report::render(&result))
-        .map_err(|source| Error::Write { path: out.to_owned(), source })?;
-    say(&format!("{}\nReport: {}\n", table::render(&result), out.display()));
-    Ok(compare::exit_code(&result))
+    let page = match results.as_slice() {
+        [(_, result)] => report::render(result),
+        several => {
+            let named: Vec<Named<'_>> = several.iter().map(|(name, result)| Named { name, result }).collect();
+            report::overlay(&named)
+        }
+    };
+    fs::write(out, page).map_err(|source| Error::Write { path: out.to_owned(), source })?;
+    for (_, result) in &results {
+        say(&format!("{}\n", table::render(result)));
+    }
+    say(&format!("Report: {}\n", out.display()));
+    let bad =
+        results.iter().map(|(_, result)| compare::exit_code(result)).find(|code| *code != ExitCode::SUCCESS);
+    Ok(bad.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// What a result is called beside others: its folder, if the file's name says nothing.
+fn name_of(path: &Path) -> String {
+    let name =
+        |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+    match path.file_stem() {
+        Some(stem) if stem != "result" => name(Some(stem)),
+        stem => match path.parent().and_then(Path::file_name) {
+            Some(folder) => name(Some(folder)),
+            None => name(stem),
+        },
+    }
 }
 
 /// Prints. Whoever reads may have gone, as `head` does: that is no reason to fail.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
-use crate::arrivals::{Arrival, constant, poisson};
+use crate::arrivals::{Arrival, constant, poisson, varying};
 
 /// What all modes are put to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub enum Dues {
     Poisson(u64),
     /// At equal distances.
     Constant,
+    /// With this seed, at a rate that follows pairs of seconds and creates per second.
+    Curve(u64, Arc<[(f64, f64)]>),
     /// Then.
     Listed(Arc<[Arrival]>),
 }
@@ -46,6 +48,10 @@ impl Load {
                 Box::new(poisson(self.per_s, length, self.channels, StdRng::seed_from_u64(*seed)))
             }
             Dues::Constant => Box::new(constant(self.per_s, length, self.channels)),
+            Dues::Curve(seed, points) => {
+                let rng = StdRng::seed_from_u64(*seed);
+                Box::new(varying(Arc::clone(points), length, self.channels, rng))
+            }
             Dues::Listed(arrivals) => {
                 let arrivals = Arc::clone(arrivals);
                 Box::new((0..arrivals.len()).map(move |place| arrivals[place]))
@@ -61,7 +67,9 @@ impl Load {
                 arrivals.iter().filter(|arrival| arrival.due >= self.warmup).count() as u64
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
-            Dues::Poisson(_) | Dues::Constant => (self.per_s * self.measured.as_secs_f64()).round() as u64,
+            Dues::Poisson(_) | Dues::Constant | Dues::Curve(..) => {
+                (self.per_s * self.measured.as_secs_f64()).round() as u64
+            }
         }
     }
 
@@ -69,7 +77,7 @@ impl Load {
     #[must_use]
     pub fn repeated(&self, repeat: u32) -> Self {
         let mut load = self.clone();
-        if let Dues::Poisson(seed) = &mut load.dues {
+        if let Dues::Poisson(seed) | Dues::Curve(seed, _) = &mut load.dues {
             // An odd factor: no two repetitions of two seeds near each other are the same.
             *seed = seed.wrapping_add(u64::from(repeat - 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }

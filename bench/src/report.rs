@@ -3,10 +3,12 @@
 mod axis;
 mod figures;
 mod page;
+mod phases;
 mod plot;
 mod profiles;
 mod what_if;
 
-pub use page::render;
+pub use figures::Named;
+pub use page::{overlay, render};
 pub use profiles::profiles;
 pub use what_if::{answers, what_if};

@@ -131,6 +131,9 @@ pub struct Setup {
     pub capacity_per_s: Option<f64>,
     /// The emulator's profile; absent without an emulator.
     pub profile_toml: Option<String>,
+    /// The scenario that was gone through; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<Played>,
     /// Seed of arrivals, customers and GUIDs.
     pub seed: u64,
     /// Where arrivals came from.
@@ -154,6 +157,26 @@ pub struct Setup {
     /// What a simulation assumes of what it does not simulate; absent if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assumed: Option<Assumed>,
+}
+
+/// A scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Played {
+    /// Its name.
+    pub name: String,
+    /// What to look for, a paragraph.
+    pub look_for: String,
+    /// What happened, in the order of time.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened during a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Seconds since the start of what was measured.
+    pub at_s: f64,
+    /// In words.
+    pub what: String,
 }
 
 /// What a simulation assumes.
@@ -202,6 +225,8 @@ pub enum Arrivals {
         /// Longer pauses were shortened to this many recorded seconds; absent: none were.
         skip_idle_s: Option<f64>,
     },
+    /// Poisson, at a rate that follows a scenario.
+    Curve,
     /// Poisson, at a rate that follows the day.
     Daily {
         /// Creates of all stores in a day.

@@ -11,6 +11,7 @@ mod stores;
 use std::{sync::Arc, time::Duration};
 
 use service_kit::clock::Clock;
+use tillsync_proto::pb::emulator::{StartOutageRequest, UpdateProfileRequest};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,7 +24,9 @@ use crate::{
     load::Load,
     machine::Usage,
     measured::{Around, Measured},
+    relay::Relays,
     result::{Backlog, Mode, Process},
+    scenario::{Action, Due},
     services::{Fleet, LOOK_PAUSE},
 };
 
@@ -59,6 +62,10 @@ pub struct Bench {
     pub seed: u64,
     /// When the session began, in microseconds of wall time: GUIDs are minted as if each run began then.
     pub epoch_micros: i64,
+    /// How long a channel waits for headquarters.
+    pub rts_timeout: Duration,
+    /// The ways between channels and headquarters, where they can be cut.
+    pub relays: Option<Relays>,
     /// Calls per second of the probe; 0: no probe.
     pub probe_per_s: f64,
     /// The customer that the probe reads.
@@ -80,6 +87,8 @@ pub struct Plan {
     pub load: Load,
     /// Of which repetition it is, from 1.
     pub repeat: u32,
+    /// What else happens, in the order of time.
+    pub dues: Arc<[Due]>,
 }
 
 impl Plan {
@@ -132,12 +141,17 @@ impl Bench {
         let beside = Beside { probe_per_s: self.probe_per_s, yardstick_per_s: YARDSTICK_PER_S };
         let start_micros = self.wall_micros(time.zero);
         let mut driven = Driven::start(&calls, &self.generator, &plan.load, share, beside, &self.stop)?;
-        let (hq, pending, process, others) = tokio::join!(
+        let (hq, pending, process, others, changed) = tokio::join!(
             hq::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),
             stores::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),
             self.measure_process(time),
             self.generators.make(plan, start_micros, recorder, &self.stop),
+            self.change_all(&plan.dues, time),
         );
+        if let Some(relays) = &self.relays {
+            relays.mend();
+        }
+        changed?;
         driven.made().await;
         let interrupted = self.stop.is_cancelled();
         let at_end = self.fleet.pending().await.ok();
@@ -163,6 +177,48 @@ impl Bench {
         };
         let load = &plan.load;
         Ok(Some(Measured::new(plan.mode, load.per_s, load.speedup, counts, around)))
+    }
+
+    /// Does what is due when it is due.
+    async fn change_all(&self, dues: &[Due], time: Timeline) -> Result<(), Error> {
+        for due in dues {
+            until(time.zero + due.at, &self.stop).await;
+            if self.stop.is_cancelled() {
+                break;
+            }
+            self.change(&due.action).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes headquarters, the way to it, or the stores.
+    ///
+    /// # Errors
+    ///
+    /// A service that refuses, or there is no emulator to change.
+    pub async fn change(&self, action: &Action) -> Result<(), Error> {
+        let at_emulator = |status| Error::service("the emulator", status);
+        let emulator = || {
+            let none = || Error::Usage("there is no emulator to change headquarters with".to_owned());
+            self.fleet.emulator.clone().ok_or_else(none)
+        };
+        match action {
+            Action::Outage(time) => {
+                let duration = prost_types::Duration::try_from(*time).ok();
+                emulator()?.start_outage(StartOutageRequest { duration }).await.map_err(at_emulator)?;
+            }
+            Action::Profile(profile) => {
+                let profile_toml = profile.to_toml().map_err(|error| Error::Usage(error.to_string()))?;
+                emulator()?
+                    .update_profile(UpdateProfileRequest { profile_toml })
+                    .await
+                    .map_err(at_emulator)?;
+            }
+            Action::Mode(mode) => self.fleet.set_mode(*mode, self.rts_timeout).await?,
+            Action::Cut => self.relays.iter().for_each(Relays::cut),
+            Action::Mend => self.relays.iter().for_each(Relays::mend),
+        }
+        Ok(())
     }
 
     /// The wall time of an instant near now.

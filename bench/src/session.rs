@@ -66,7 +66,7 @@ impl Session {
         let seconds = args.seconds.unwrap_or(if replay { TRACE_SECONDS } else { DEFAULT_SECONDS });
         let (source, arrivals) = match &args.arrivals {
             ArrivalKind::Trace(file) => {
-                let trace = read_trace(file, args)?;
+                let trace = read_trace(file, args.day.as_deref(), args.skip_idle)?;
                 let arrivals = Arrivals::Trace {
                     file: file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
                     day: args.day.clone(),
@@ -109,7 +109,7 @@ impl Session {
             for load in &loads {
                 for mode in &self.modes {
                     let (number, load) = (plans.len() as u64, load.repeated(repeat));
-                    plans.push(Plan { number, mode: *mode, load, repeat });
+                    plans.push(Plan { number, mode: *mode, load, repeat, dues: Default::default() });
                 }
             }
         }
@@ -190,6 +190,7 @@ pub(crate) fn setup(load: &LoadArgs, arrivals: Arrivals, warmup: Duration, measu
         durability: String::new(),
         capacity_per_s: None,
         profile_toml: None,
+        scenario: None,
         seed: load.seed,
         arrivals,
         seconds: measured.as_secs_f64(),
@@ -209,15 +210,20 @@ pub(crate) fn read_profile(path: &Path) -> Result<Profile, Error> {
     Profile::load(path).map_err(|error| Error::Usage(format!("profile {}: {error}", path.display())))
 }
 
-pub(crate) fn read_trace(path: &Path, args: &LoadArgs) -> Result<Trace, Error> {
+/// A trace, or one day of it, with pauses no longer than so many seconds.
+pub(crate) fn read_trace(
+    path: &Path,
+    day: Option<&str>,
+    longest_idle_s: Option<f64>,
+) -> Result<Trace, Error> {
     let wrong = |error: String| Error::Usage(format!("{}: {error}", path.display()));
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let mut trace = Trace::parse(&text).map_err(|error| wrong(error.to_string()))?;
-    if let Some(day) = &args.day {
+    if let Some(day) = day {
         let day: Day = day.parse().map_err(|wrong| Error::Usage(format!("--day {day} {wrong}")))?;
         trace = trace.day(day).map_err(|error| wrong(error.to_string()))?;
     }
-    Ok(match args.skip_idle {
+    Ok(match longest_idle_s {
         Some(longest) => trace.skip_idle(Duration::from_secs_f64(longest)),
         None => trace,
     })

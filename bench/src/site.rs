@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Args;
@@ -32,6 +33,7 @@ use crate::{
     generator::Generator,
     ledger::read::check,
     machine::{self, Usage},
+    relay::Relays,
     result::{Checks, Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
     run::{
         Bench, DRAIN_LIMIT,
@@ -107,10 +109,14 @@ pub struct Opening<'a> {
     pub profile: Option<Profile>,
     /// Calls per second of the probe.
     pub probe_per_s: f64,
+    /// How long a channel waits for headquarters.
+    pub rts_timeout: Duration,
     /// Most creates of a run that are followed.
     pub sample: usize,
     /// Folder for results.
     pub out: &'a Path,
+    /// Whether the ways between embedded channels and headquarters can be cut.
+    pub with_relays: bool,
 }
 
 /// Services that are being measured.
@@ -140,14 +146,17 @@ impl Site {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (began, usage) = (clock.now(), Usage::now());
         let epoch_micros = clock.wall_micros();
-        let Opening { site, seed, profile, probe_per_s, sample, out } = opening;
+        let Opening { site, seed, profile, probe_per_s, rts_timeout, sample, out, with_relays } = opening;
         fs::create_dir_all(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
         let acknowledged = Arc::new(Acknowledged::create(&out.join(ACKNOWLEDGED))?);
+        let relays = with_relays.then(Relays::default);
         let (embedded, folder) = if site.channel.is_empty() {
             let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
             let profile = profile.clone().unwrap_or_default();
             let channels = site.channels.into();
-            (Some(Embedded::start(folder.path(), &clock, seed, profile, channels).await?), Some(folder))
+            let relays = relays.as_ref();
+            let embedded = Embedded::start(folder.path(), &clock, seed, profile, channels, relays).await?;
+            (Some(embedded), Some(folder))
         } else {
             (None, None)
         };
@@ -183,6 +192,8 @@ impl Site {
             acknowledged,
             seed,
             epoch_micros,
+            rts_timeout,
+            relays,
             probe_per_s,
             probe_customer,
             sample,

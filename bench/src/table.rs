@@ -52,7 +52,7 @@ pub fn render(result: &ResultFile) -> String {
         );
     }
     line(&mut text, "");
-    paragraph(&mut text, &verdict::headline(result));
+    paragraph(&mut text, &verdict::answer(result));
     for finding in verdict::findings(result) {
         paragraph(&mut text, &finding);
     }

@@ -108,6 +108,7 @@ pub fn result() -> ResultFile {
             durability: "SQLite, synchronous=FULL".to_owned(),
             capacity_per_s: Some(100.0),
             profile_toml: Some("workers = 4\n".to_owned()),
+            scenario: None,
             seed: 1,
             arrivals: Arrivals::Poisson,
             seconds: 4.0,

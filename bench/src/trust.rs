@@ -39,6 +39,14 @@ pub fn run(measured: &Measured) -> Run {
     Run { warnings: warnings(&run), ..run }
 }
 
+/// The same of a run in which things change on purpose: that it did not settle is no reason to doubt it.
+#[must_use]
+pub fn run_that_changes(measured: &Measured) -> Run {
+    let mut run = run(measured);
+    run.warnings.retain(|warning| !matches!(warning.kind, WarningKind::Unstable | WarningKind::Outliers));
+    run
+}
+
 /// Reasons not to trust a run, or to look closer.
 pub(crate) fn warnings(run: &Run) -> Vec<Warning> {
     let mut warnings = Vec::new();

@@ -1,8 +1,66 @@
 //! What the figures say, in words: computed from the result alone, so that another profile gives other words.
 
-use crate::result::{Knee, Ledger, Mode, ResultFile, Run, Services, enough};
+use crate::{
+    result::{Knee, Ledger, Mode, ResultFile, Run, Services, enough},
+    slo::{Metric, quantile_name},
+};
 
-/// The sentence that answers the question: what happened at the hardest rate that all modes were put to.
+/// The sentence that answers the question: how far sync carries, and what async costs.
+#[must_use]
+pub fn answer(result: &ResultFile) -> String {
+    if !result.knees.is_empty() {
+        return knees(result).join(" ");
+    }
+    [carries(result), costs(result)]
+        .into_iter()
+        .flatten()
+        .reduce(|one, two| format!("{one}; {two}"))
+        .map_or_else(|| headline(result), |text| format!("With this headquarters {text}."))
+}
+
+/// How far the mode that asks headquarters carries: the rates at which it answers in time.
+fn carries(result: &ResultFile) -> Option<String> {
+    let mode =
+        [Mode::Sync, Mode::SyncFallback].into_iter().find(|mode| !of_mode(result, *mode).is_empty())?;
+    let runs = of_mode(result, mode);
+    let quantile = if runs.iter().all(|run| enough(run.arrivals, 0.99)) { 0.99 } else { 0.9 };
+    let in_time = |run: &&&Run| Metric::Answer(quantile).of(run).is_some_and(|(ms, _)| ms <= IN_TIME_MS);
+    let goal = format!("{} under {}", quantile_name(quantile), millis(IN_TIME_MS));
+    let kept = runs.iter().take_while(in_time).count();
+    Some(match (kept, runs.len()) {
+        (0, _) => format!("{mode} did not hold {goal} at any rate that was offered"),
+        (all, runs_made) if all == runs_made => {
+            format!(
+                "{mode} held {goal} at every rate, up to {} creates/s",
+                number(runs[all - 1].offered_per_s)
+            )
+        }
+        (some, _) => format!(
+            "{mode} held {goal} up to {} creates/s, and not at {}",
+            number(runs[some - 1].offered_per_s),
+            number(runs[some].offered_per_s)
+        ),
+    })
+}
+
+/// What async took at worst, and until its customers were findable.
+fn costs(result: &ResultFile) -> Option<String> {
+    let runs = of_mode(result, Mode::Async);
+    let slowest = runs
+        .iter()
+        .filter_map(|run| run.latency_ms.max)
+        .fold(None, |most: Option<f64>, ms| Some(most.map_or(ms, |most| most.max(ms))))?;
+    let everywhere = runs.iter().filter_map(|run| run.findable_everywhere_ms.p50).max_by(f64::total_cmp);
+    let everywhere = everywhere.map_or_else(String::new, |ms| {
+        format!(" and made customers findable everywhere after {} (median)", millis(ms))
+    });
+    Some(format!("async never exceeded {}{everywhere}", millis(slowest)))
+}
+
+/// What is quick enough at a till, in the sentence that answers the question.
+const IN_TIME_MS: f64 = 500.0;
+
+/// In more words: what happened at the hardest rate that all modes were put to.
 #[must_use]
 pub fn headline(result: &ResultFile) -> String {
     if !result.knees.is_empty() {
@@ -89,7 +147,10 @@ pub fn findings(result: &ResultFile) -> Vec<String> {
         // Each mode has rates of its own: there is none at which they can be put side by side.
         return Vec::new();
     }
-    [usable(result), rescue(result), price(result), other_work(result)].into_iter().flatten().collect()
+    [Some(headline(result)), usable(result), rescue(result), price(result), other_work(result)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What headquarters can do.
@@ -295,6 +356,21 @@ mod tests {
     use crate::testing;
 
     #[test]
+    fn b9_the_question_is_answered_first() {
+        let mut result = testing::result();
+        assert_eq!(
+            answer(&result),
+            "With this headquarters sync held p90 under 500 ms up to 50 creates/s, and not at 200; async never exceeded \
+             5.0 ms and made customers findable everywhere after 1.20 s (median)."
+        );
+        result.runs.retain(|run| run.mode == Mode::SyncFallback && run.offered_per_s < 100.0);
+        assert_eq!(
+            answer(&result),
+            "With this headquarters sync-fallback held p90 under 500 ms at every rate, up to 50 creates/s."
+        );
+    }
+
+    #[test]
     fn the_words_follow_the_figures() {
         let result = testing::result();
         assert_eq!(
@@ -354,7 +430,8 @@ mod tests {
         assert!(!findings(&result).join("\n").contains("rescues"));
         result.runs.clear();
         assert_eq!(headline(&result), "Nothing was measured.");
-        assert_eq!(findings(&result), Vec::<String>::new());
+        assert_eq!(findings(&result), ["Nothing was measured."]);
+        assert_eq!(answer(&result), "Nothing was measured.");
         result.ledger = None;
         assert!(ledger(&result).contains("nothing is proved"));
     }

@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{figures, plot::escape};
+use super::{
+    figures::{self, Named},
+    phases,
+    plot::escape,
+};
 use crate::{
     result::{Arrivals, ResultFile, Run, Services, enough},
     verdict,
@@ -14,27 +18,91 @@ const STYLE: &str = include_str!("style.css");
 /// The report as one HTML file without a reference to anything outside it.
 #[must_use]
 pub fn render(result: &ResultFile) -> String {
+    page(&[Named { name: "", result }])
+}
+
+/// Several results as one page: the plots laid over each other, the first result's lines the strongest.
+#[must_use]
+pub fn overlay(results: &[Named<'_>]) -> String {
+    page(results)
+}
+
+fn page(results: &[Named<'_>]) -> String {
+    let Some(Named { result: first, .. }) = results.first() else { return String::new() };
+    let played = first.setup.scenario.as_ref();
     let mut html = head("Tillsync: sync against async");
-    html += "<h1>Creating a customer: sync against async</h1>";
-    let _ = write!(html, "<p class=\"answer\">{}</p>", escape(&verdict::headline(result)));
-    html += "<ul>";
+    let title = played.map_or("Creating a customer: sync against async", |played| &played.name);
+    let _ = write!(html, "<header><h1>{}</h1>", escape(title));
+    if let Some(played) = played {
+        let _ = write!(html, "<p>{}</p>", escape(&played.look_for));
+    }
+    for named in results {
+        html += &answers(named);
+    }
+    html += "</header>";
+    if let Some(played) = played.filter(|played| !played.events.is_empty()) {
+        html += "<p class=\"events\">";
+        for event in &played.events {
+            let _ = write!(html, "<span><b>{:.0} s</b> {}</span>", event.at_s, escape(&event.what));
+        }
+        html += "</p>";
+    }
+    html += "<h2>Plots</h2><div class=\"plots\">";
+    for plot in figures::all(results) {
+        html += &plot.html();
+    }
+    html += &phases::figure(first);
+    html += "</div>";
+    for Named { name, result } in results {
+        let of = if name.is_empty() { String::new() } else { format!(": {}", escape(name)) };
+        let _ = write!(html, "<h2>All runs{of}</h2>");
+        html += &runs(result);
+        html += &goals(result);
+        html += &warnings(result, &of);
+        html += &measured(result, &of);
+    }
+    html += WORDS;
+    html += "</main></body></html>\n";
+    html
+}
+
+/// The sentences that answer the question, and the ledger.
+fn answers(named: &Named<'_>) -> String {
+    let Named { name, result } = named;
+    let mut html = String::new();
+    if !name.is_empty() {
+        let _ = write!(html, "<h2>{}</h2>", escape(name));
+    }
+    let _ = write!(html, "<p class=\"answer\">{}</p><ul>", escape(&verdict::answer(result)));
     for finding in verdict::findings(result) {
         let _ = write!(html, "<li>{}</li>", escape(&finding));
     }
     let _ = write!(html, "</ul><p>{}</p>", escape(&verdict::capacity(result)));
-    html += &ledger(result);
-    html += "<h2>All runs</h2>";
-    html += &runs(result);
-    html += "<h2>Plots</h2><div class=\"plots\">";
-    for plot in figures::all(result) {
-        html += &plot.html();
+    html + &ledger(result)
+}
+
+/// What the runs had to keep.
+fn goals(result: &ResultFile) -> String {
+    if result.checks.slos.is_empty() {
+        return String::new();
     }
-    html += "</div>";
-    html += &warnings(result);
-    html += WORDS;
-    html += &measured(result);
-    html += "</main></body></html>\n";
-    html
+    let mut html = String::from(
+        "<h3>Goals</h3><div class=\"scroll\"><table><thead><tr><th>goal</th><th>mode</th><th>offered/s</th><th>it is</th>\
+         <th></th></tr></thead><tbody>",
+    );
+    for outcome in &result.checks.slos {
+        let (class, word) = if outcome.kept { ("kept", "kept") } else { ("missed", "missed") };
+        let few = if outcome.few_samples { "~" } else { "" };
+        let _ = write!(
+            html,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{few}{}</td><td class=\"{class}\">{word}</td></tr>",
+            escape(&outcome.slo),
+            outcome.mode,
+            verdict::number(outcome.offered_per_s),
+            escape(&outcome.figure)
+        );
+    }
+    html + "</tbody></table></div>"
 }
 
 /// The beginning of a page of ours, up to its words.
@@ -58,6 +126,8 @@ const WORDS: &str = "<h2>Words</h2><dl>\
     from then on by a search in all stores; others when replication has brought them.</dd>\
     <dt>account number</dt><dd>Headquarters' number for the customer. Until it is back, the customer is pending.</dd>\
     <dt>probe</dt><dd>Other work at headquarters: a steady, slow stream of reads through the same workers.</dd>\
+    <dt>queue, service, link, channel</dt><dd>Where the time of a create goes that headquarters makes: waiting for a \
+    worker there, with the worker, on the way between store and headquarters, and all the rest.</dd>\
     <dt>p50, p99</dt><dd>Half, or 99 of 100, took no longer. A figure marked ~ has too few samples behind it.</dd></dl>";
 
 fn ledger(result: &ResultFile) -> String {
@@ -129,7 +199,7 @@ fn row(run: &Run) -> String {
     format!("<tr>{}</tr>", cells.join(""))
 }
 
-fn warnings(result: &ResultFile) -> String {
+fn warnings(result: &ResultFile, of: &str) -> String {
     let session = result.warnings.iter().map(|warning| warning.text.clone());
     let runs = result.runs.iter().flat_map(|run| {
         let at = format!("{} at {}/s", run.mode, verdict::number(run.offered_per_s));
@@ -140,17 +210,17 @@ fn warnings(result: &ResultFile) -> String {
         all.insert(0, "Ended early by a signal: what was measured until then is shown.".to_owned());
     }
     if all.is_empty() {
-        return "<h2>When not to trust this</h2><p>Nothing to warn of.</p>".to_owned();
+        return format!("<h3>When not to trust this{of}</h3><p>Nothing to warn of.</p>");
     }
     let items: Vec<String> = all.iter().map(|text| format!("<li>{}</li>", escape(text))).collect();
     format!(
-        "<h2>When not to trust this</h2><details><summary>{} remarks</summary><ul>{}</ul></details>",
+        "<h3>When not to trust this{of}</h3><details open><summary>{} remarks</summary><ul>{}</ul></details>",
         items.len(),
         items.join("")
     )
 }
 
-fn measured(result: &ResultFile) -> String {
+fn measured(result: &ResultFile, of: &str) -> String {
     let setup = &result.setup;
     let services = match setup.services {
         Services::Embedded => {
@@ -162,6 +232,7 @@ fn measured(result: &ResultFile) -> String {
     let arrivals = match &setup.arrivals {
         Arrivals::Poisson => "Poisson".to_owned(),
         Arrivals::Constant => "constant".to_owned(),
+        Arrivals::Curve => "Poisson, at the scenario's rate".to_owned(),
         Arrivals::Trace { file, day, skip_idle_s } => {
             let day = day.as_ref().map_or_else(String::new, |day| format!(", day {day}"));
             let idle = skip_idle_s.map_or_else(String::new, |s| format!(", pauses shortened to {s} s"));
@@ -174,13 +245,19 @@ fn measured(result: &ResultFile) -> String {
     let rows = [
         ("started", result.started.clone()),
         ("took", format!("{:.0} s", result.elapsed_s)),
-        ("command", result.command.join(" ")),
+        ("command, to repeat it", result.command.join(" ")),
         ("version", format!("{} {}", result.version, result.commit.as_deref().unwrap_or(""))),
         ("machine", format!("{}, {} processors", result.machine.os, result.machine.cpus)),
         ("services", format!("{services}; {} channels", setup.channels)),
         ("durability", setup.durability.clone()),
         ("arrivals", format!("{arrivals}, open-loop, seed {}", setup.seed)),
-        ("each run", format!("{} s measured after {} s of load", setup.seconds, setup.warmup_s)),
+        (
+            "each run",
+            format!(
+                "{} s measured after {} s of load, made {} times, by {} generators",
+                setup.seconds, setup.warmup_s, setup.repeat, setup.generators
+            ),
+        ),
         ("probe", format!("{} calls per second", setup.probe_per_s)),
         ("a channel waits for headquarters", format!("{} ms", setup.rts_timeout_ms)),
         ("a till waits for its channel", format!("{} ms", setup.call_deadline_ms)),
@@ -192,7 +269,7 @@ fn measured(result: &ResultFile) -> String {
         ),
     ];
     let mut html =
-        String::from("<h2>How it was measured</h2><div class=\"scroll\"><table class=\"setup\"><tbody>");
+        format!("<h3>How it was measured{of}</h3><div class=\"scroll\"><table class=\"setup\"><tbody>");
     for (name, value) in rows {
         let _ = write!(html, "<tr><th>{name}</th><td>{}</td></tr>", escape(&value));
     }
@@ -238,10 +315,21 @@ mod tests {
             assert!(!html.contains(outside), "{outside}");
         }
         let answer = html.find("class=\"answer\"").unwrap();
-        assert!(html[answer..].contains("failed 50 %"));
+        assert!(html[answer..].contains("With this headquarters"), "{html}");
+        assert!(html.contains("failed 50 %"));
         assert!(html.contains("0 lost, 0 doubled"));
         assert!(html.contains("ledger good"));
         assert!(html.contains("sync at 200/s failed: RESOURCE_EXHAUSTED 100"));
+    }
+
+    #[test]
+    fn b9_several_results_are_laid_over_each_other() {
+        let (one, two) = (testing::result(), testing::result());
+        let results = [Named { name: "before", result: &one }, Named { name: "after <b>", result: &two }];
+        let html = overlay(&results);
+        assert_eq!(html.matches("<svg").count(), render(&one).matches("<svg").count());
+        assert!(html.contains("before: sync p50") && html.contains("after &lt;b&gt;: sync p50"));
+        assert!(html.contains("class=\"of1\"") && html.matches("<h2>All runs").count() == 2);
     }
 
     #[test]

@@ -15,6 +15,11 @@ const TOP: f64 = 24.0;
 const BOTTOM: f64 = 44.0;
 /// Lines of at most this many points show each point.
 const MAX_DOTS: usize = 24;
+/// Most rows of a table; of more places so many are listed.
+const MAX_ROWS: usize = 24;
+const FEW_ROWS: usize = 13;
+/// What is listed of a distribution.
+const QUANTILES: [f64; 7] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999];
 
 /// A plot.
 #[derive(Debug, Clone)]
@@ -31,8 +36,8 @@ pub struct Plot {
     pub y: (&'static str, Scale),
     /// The lines; none is told as such.
     pub lines: Vec<Line>,
-    /// A line across the plot at this place, and its name.
-    pub limit: Option<(f64, &'static str)>,
+    /// Lines across the plot at these places, and their names.
+    pub limits: Vec<(f64, String)>,
 }
 
 /// A line.
@@ -44,6 +49,8 @@ pub struct Line {
     pub class: &'static str,
     /// Drawn with gaps.
     pub dashed: bool,
+    /// Of which result it is, from 0: those laid over the first are fainter.
+    pub of: usize,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
 }
@@ -60,9 +67,11 @@ impl Plot {
             html += &self.empty();
         } else {
             html += &self.legend();
+            html += "<div class=\"beside\">";
             html += &self.svg();
+            html += &self.table();
+            html += "</div>";
         }
-        html += &self.table();
         html += "</figure>\n";
         html
     }
@@ -72,7 +81,11 @@ impl Plot {
         for line in &self.lines {
             let dash = if line.dashed { " dashed" } else { "" };
             let name = escape(&line.name);
-            let _ = write!(html, "<span><i class=\"{}{dash}\"></i>{name}</span>", line.class);
+            let _ = write!(
+                html,
+                "<span class=\"of{}\"><i class=\"{}{dash}\"></i>{name}</span>",
+                line.of, line.class
+            );
         }
         html + "</div>"
     }
@@ -108,8 +121,8 @@ impl Plot {
         for line in &self.lines {
             svg += &drawn(line, place);
         }
-        if let Some((at, name)) = self.limit {
-            svg += &limit(place(&(at, 0.0)).0, name);
+        for (number, (at, name)) in self.limits.iter().enumerate() {
+            svg += &limit(place(&(*at, 0.0)).0, name, number);
         }
         svg + "</svg>"
     }
@@ -120,7 +133,7 @@ impl Plot {
         let (x, y) = (escape(self.x.0), escape(self.y.0));
         format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
-             <title id=\"{id}-t\">{title}</title><desc id=\"{id}-d\">{reading} The figures are in the table below.</desc>\
+             <title id=\"{id}-t\">{title}</title><desc id=\"{id}-d\">{reading} The figures are in the table beside it.</desc>\
              <text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{x}</text>\
              <text x=\"4\" y=\"13\">{y}</text>",
             LEFT + (WIDTH - LEFT - RIGHT) / 2.0,
@@ -136,47 +149,74 @@ impl Plot {
         self.frame() + &nothing
     }
 
+    /// The figures, one row for each place: all where there are few, some where there are many; the result file has
+    /// every point.
     fn table(&self) -> String {
-        let mut html = String::from("<details><summary>Figures</summary><table><thead><tr>");
-        let _ = write!(
-            html,
-            "<th>line</th><th>{}</th><th>{}</th></tr></thead><tbody>",
-            escape(self.x.0),
-            escape(self.y.0)
-        );
+        let mut html = String::from("<div class=\"figures\"><table><thead><tr>");
+        let _ = write!(html, "<th>{}</th>", escape(self.x.0));
         for line in &self.lines {
-            // A long line is thinned out: the result file has every point.
-            let every = line.points.len().div_ceil(MAX_DOTS).max(1);
-            for (x, y) in line.points.iter().step_by(every) {
-                let name = escape(&line.name);
-                let _ =
-                    write!(html, "<tr><td>{name}</td><td>{}</td><td>{}</td></tr>", figure(*x), figure(*y));
-            }
+            let _ = write!(html, "<th>{}</th>", escape(&line.name));
         }
-        html + "</tbody></table></details>"
+        html += "</tr></thead><tbody>";
+        let (places, apart) = self.places();
+        for x in places {
+            let _ = write!(html, "<tr><td>{}</td>", figure(x));
+            for line in &self.lines {
+                let distance = |point: &&(f64, f64)| (point.0 - x).abs();
+                let nearest = line.points.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+                let nearest = nearest.filter(|point| distance(point) <= apart / 2.0 + 1e-9);
+                let _ =
+                    write!(html, "<td>{}</td>", nearest.map_or_else(String::new, |point| figure(point.1)));
+            }
+            html += "</tr>";
+        }
+        html + "</tbody></table></div>"
+    }
+
+    /// The places to list, and how far they are apart; 0 if every one is listed.
+    fn places(&self) -> (Vec<f64>, f64) {
+        let mut all: Vec<f64> =
+            self.lines.iter().flat_map(|line| &line.points).map(|point| point.0).collect();
+        all.sort_by(f64::total_cmp);
+        all.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
+        if all.len() <= MAX_ROWS {
+            return (all, 0.0);
+        }
+        if self.x.1 == Scale::Quantile {
+            return (QUANTILES.to_vec(), f64::INFINITY);
+        }
+        let (first, last) = (all[0], all[all.len() - 1]);
+        let apart = (last - first) / (FEW_ROWS - 1) as f64;
+        ((0..FEW_ROWS).map(|n| first + apart * n as f64).collect(), apart)
     }
 }
 
 /// A line across the plot; its name stands on top of everything.
-fn limit(at: f64, name: &str) -> String {
+fn limit(at: f64, name: &str, number: usize) -> String {
     let (bottom, name) = (HEIGHT - BOTTOM, escape(name));
+    // Names of neighbours stand below each other, and to the left of a line at the right end.
+    let down = (number % 4) as f64 * 15.0;
+    let (x, anchor) = if at > WIDTH * 0.7 { (at - 4.0, "end") } else { (at + 4.0, "start") };
     format!(
         "<line class=\"limit\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\"/>\
-         <text class=\"limit\" x=\"{:.1}\" y=\"{}\">{name}</text>",
-        at + 4.0,
-        TOP + 12.0
+         <text class=\"limit\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{name}</text>",
+        TOP + 12.0 + down
     )
 }
 
 fn drawn(line: &Line, place: impl Fn(&(f64, f64)) -> (f64, f64)) -> String {
     let places: Vec<(f64, f64)> = line.points.iter().map(place).collect();
     let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let dash = if line.dashed { " dashed" } else { "" };
-    let mut svg = format!("<polyline class=\"{}{dash}\" points=\"{}\"/>", line.class, path.join(" "));
+    let (class, dash) = (line.class, if line.dashed { " dashed" } else { "" });
+    let mut svg = format!(
+        "<g class=\"of{}\"><polyline class=\"{class}{dash}\" points=\"{}\"/>",
+        line.of,
+        path.join(" ")
+    );
     if places.len() <= MAX_DOTS {
-        places.iter().for_each(|place| svg += &mark(line.class, *place));
+        places.iter().for_each(|place| svg += &mark(class, *place));
     }
-    svg
+    svg + "</g>"
 }
 
 /// A point. Each mode has a shape of its own, so that colour is not all that tells them apart.
@@ -217,18 +257,21 @@ mod tests {
             reading: "Lower is better.".to_owned(),
             x: ("offered per s", Scale::Linear),
             y: ("ms", Scale::Log),
-            lines: vec![Line { name: "sync \"p50\"".to_owned(), class: "sync", dashed: true, points }],
-            limit: Some((100.0, "capacity")),
+            lines: vec![Line { name: "sync \"p50\"".to_owned(), class: "sync", dashed: true, of: 0, points }],
+            limits: vec![(100.0, "capacity".to_owned())],
         }
     }
 
     #[test]
-    fn a_plot_has_a_title_a_description_a_line_and_a_table() {
+    fn b9_a_plot_has_a_title_a_description_a_line_and_a_table_beside_it() {
         let html = plot(vec![(50.0, 40.0), (200.0, 700.0)]).html();
         assert!(html.contains("<title id=\"p-t\">A &lt;plot&gt;</title>") && html.contains("<desc"));
         assert_eq!(html.matches("class=\"mark sync\"").count(), 2);
         assert!(html.contains("<polyline class=\"sync dashed\""));
-        assert!(html.contains("<td>sync &quot;p50&quot;</td><td>50.0</td><td>40.0</td>"));
+        assert!(
+            html.contains("<th>sync &quot;p50&quot;</th>")
+                && html.contains("<tr><td>50.0</td><td>40.0</td></tr>")
+        );
         assert!(html.contains("capacity"));
     }
 
@@ -236,11 +279,20 @@ mod tests {
     fn a_long_line_is_drawn_whole_and_listed_thin() {
         let html = plot((0..1_000).map(|n| (f64::from(n), 1.0)).collect()).html();
         assert_eq!(html.matches("class=\"mark").count(), 0);
-        assert!(html.matches("<tr>").count() <= MAX_DOTS + 2);
+        assert_eq!(html.matches("<tr>").count(), FEW_ROWS + 1);
         assert_eq!(
             html.split("points=\"").nth(1).unwrap().split('"').next().unwrap().split(' ').count(),
             1_000
         );
+    }
+
+    #[test]
+    fn lines_with_places_of_their_own_share_a_table() {
+        let mut two = plot(vec![(1.0, 10.0), (2.0, 20.0)]);
+        two.lines.push(Line { points: vec![(2.0, 5.0)], ..two.lines[0].clone() });
+        let html = two.html();
+        assert!(html.contains("<tr><td>1.0</td><td>10.0</td><td></td></tr>"), "{html}");
+        assert!(html.contains("<tr><td>2.0</td><td>20.0</td><td>5.0</td></tr>"));
     }
 
     #[test]

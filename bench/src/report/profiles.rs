@@ -59,9 +59,11 @@ fn plots(preset: &Loaded) -> [Plot; 2] {
         name: name.to_owned(),
         class,
         dashed,
+        of: 0,
         points: preset.runs.iter().filter_map(|run| Some((run.offered_per_s, figure(run)?))).collect(),
     };
-    let limit = preset.capacity_per_s.map(|capacity| (capacity, "capacity"));
+    let limit: Vec<(f64, String)> =
+        preset.capacity_per_s.map(|capacity| (capacity, "capacity".to_owned())).into_iter().collect();
     let x = ("creates offered per second", Scale::Linear);
     let latency = Plot {
         id: format!("{}-latency", preset.name),
@@ -73,7 +75,7 @@ fn plots(preset: &Loaded) -> [Plot; 2] {
             line("p50", "async", false, |run| run.latency_ms.p50),
             line("p99", "sync", true, |run| run.latency_ms.p99),
         ],
-        limit,
+        limits: limit.clone(),
     };
     let failed = Plot {
         id: format!("{}-failed", preset.name),
@@ -82,7 +84,7 @@ fn plots(preset: &Loaded) -> [Plot; 2] {
         x,
         y: ("per cent", Scale::Linear),
         lines: vec![line("failed", "sync", false, |run| Some(run.failed_share() * 100.0))],
-        limit,
+        limits: limit,
     };
     [latency, failed]
 }

@@ -17,7 +17,7 @@ use service_kit::clock::{Clock as _, SystemClock};
 use tillsync::{
     ceiling,
     cli::{self, Cli},
-    compare, plan, report, result,
+    compare, plan, report, result, scenario,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -135,6 +135,45 @@ async fn an_interrupted_session_still_has_a_valid_result_and_a_ledger() {
     assert!(result.interrupted && result.runs[0].interrupted);
     assert!((0.2..60.0).contains(&result.runs[0].seconds));
     assert!(result.ledger.unwrap().acknowledged >= 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scenario_goes_offline_and_back_switches_the_mode_and_loses_nobody() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("scenario.toml");
+    let text = r#"
+        name = "Away and back"
+        look_for = "Everybody is there in the end."
+        modes = ["sync-fallback"]
+        seconds = 3
+        [traffic]
+        rate = [[0, 20], [3, 60]]
+        [[at]]
+        seconds = 0.5
+        do = "offline"
+        for_s = 1
+        [[at]]
+        seconds = 2
+        do = "mode"
+        mode = "async"
+    "#;
+    fs::write(&file, text).unwrap();
+    let fixed =
+        ["tillsync", "scenario", "--plain", file.to_str().unwrap(), "--out", out.path().to_str().unwrap()];
+    let cli = Cli::try_parse_from(fixed).unwrap();
+    let Some(cli::Command::Scenario(args)) = cli.command else { panic!("a scenario was asked for") };
+    let result =
+        scenario::measure(*args, vec!["tillsync".to_owned()], CancellationToken::new()).await.unwrap();
+    compare::write(&result, out.path()).unwrap();
+    let value = valid(out.path());
+    assert_eq!(value["setup"]["scenario"]["events"].as_array().unwrap().len(), 3);
+    let run = &result.runs[0];
+    let paths = run.acknowledged;
+    assert_eq!(run.failed(), 0, "{run:?}");
+    assert!(paths.sync > 0 && paths.async_fallback > 0 && paths.asynchronous > 0, "{paths:?}");
+    assert!(result.ledger.unwrap().holds());
+    let page = fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert!(page.contains("Away and back") && page.contains("stores offline"));
 }
 
 #[test]

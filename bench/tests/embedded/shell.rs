@@ -22,7 +22,7 @@ impl Chain {
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let profile = rts_emulator::Profile::default();
-        let services = Embedded::start(folder.path(), &clock, 1, profile, 2).await.unwrap();
+        let services = Embedded::start(folder.path(), &clock, 1, profile, 2, None).await.unwrap();
         Self { services, _folder: folder }
     }
 
