@@ -205,18 +205,26 @@ fn limit(at: f64, name: &str, number: usize) -> String {
 }
 
 fn drawn(line: &Line, place: impl Fn(&(f64, f64)) -> (f64, f64)) -> String {
-    let places: Vec<(f64, f64)> = line.points.iter().map(place).collect();
-    let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let (class, dash) = (line.class, if line.dashed { " dashed" } else { "" });
-    let mut svg = format!(
-        "<g class=\"of{}\"><polyline class=\"{class}{dash}\" points=\"{}\"/>",
-        line.of,
-        path.join(" ")
-    );
-    if places.len() <= MAX_DOTS {
-        places.iter().for_each(|place| svg += &mark(class, *place));
+    let mut svg = format!("<g class=\"of{}\">", line.of);
+    for part in unbroken(&line.points) {
+        let path: Vec<String> = part.iter().map(&place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let _ = write!(svg, "<polyline class=\"{class}{dash}\" points=\"{}\"/>", path.join(" "));
+    }
+    if line.points.len() <= MAX_DOTS {
+        line.points.iter().map(place).for_each(|place| svg += &mark(class, place));
     }
     svg + "</g>"
+}
+
+/// A course of many points is broken where some are missing: nothing was measured there, and no line says otherwise.
+fn unbroken(points: &[(f64, f64)]) -> Vec<&[(f64, f64)]> {
+    let mut gaps: Vec<f64> = points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    gaps.sort_by(f64::total_cmp);
+    match gaps.get(gaps.len() / 2) {
+        Some(usual) if points.len() > MAX_DOTS => points.chunk_by(|a, b| b.0 - a.0 <= 2.5 * usual).collect(),
+        _ => vec![points],
+    }
 }
 
 /// A point. Each mode has a shape of its own, so that colour is not all that tells them apart.
@@ -230,6 +238,9 @@ fn mark(class: &str, (x, y): (f64, f64)) -> String {
 }
 
 fn figure(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
     let digits = if value.abs() >= 100.0 {
         0
     } else if value.abs() >= 1.0 {
@@ -284,6 +295,14 @@ mod tests {
             html.split("points=\"").nth(1).unwrap().split('"').next().unwrap().split(' ').count(),
             1_000
         );
+    }
+
+    #[test]
+    fn a_course_is_broken_where_nothing_was_measured() {
+        let course: Vec<(f64, f64)> =
+            (0..60).filter(|n| !(20..30).contains(n)).map(|n| (f64::from(n), 1.0)).collect();
+        assert_eq!(plot(course).html().matches("<polyline").count(), 2);
+        assert_eq!(plot(vec![(1.0, 1.0), (2.0, 1.0), (90.0, 1.0)]).html().matches("<polyline").count(), 1);
     }
 
     #[test]
