@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use crate::architecture::{files, root};
 
 const PAGE: &str = "docs/rulebook.md";
-/// Sections 2 to 9 of the rulebook, and the planner: letter, first and last number.
+/// Sections 2 to 10 of the rulebook: letter, first and last number.
 const RULES: [(char, u32, u32); 10] = [
     ('M', 1, 12),
     ('L', 1, 5),
@@ -16,7 +16,7 @@ const RULES: [(char, u32, u32); 10] = [
     ('S', 1, 3),
     ('C', 1, 5),
     ('R', 1, 8),
-    ('B', 10, 10),
+    ('B', 1, 10),
 ];
 
 /// The rules that a test's name cites: `l1_l2_a_pending…` cites L1 and L2.

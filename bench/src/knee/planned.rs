@@ -31,7 +31,7 @@ pub fn find(args: &KneeArgs, command: Vec<String>) -> Result<ResultFile, Error> 
     let (mut runs, mut knees) = (Vec::new(), Vec::new());
     for mode in args.modes() {
         let (measured, search) = look(args, &profile, mode)?;
-        runs.extend(measured.iter().map(trust::run));
+        runs.extend(measured.iter().map(trust::run_that_changes));
         knees.push(knee(args.slo, mode, &search));
     }
     sort(&mut runs);
