@@ -2,9 +2,8 @@
 //! can check them after a crash.
 
 use std::{
-    collections::HashSet,
-    fs::{self, File},
-    io::Write as _,
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -12,9 +11,6 @@ use std::{
 use uuid::Uuid;
 
 use crate::error::Error;
-
-/// Most GUIDs of one session; further ones are counted as an error by the plan, which bounds the arrivals.
-pub const MAX_ACKNOWLEDGED: usize = 20_000_000;
 
 /// Acknowledged GUIDs.
 #[derive(Debug)]
@@ -55,13 +51,10 @@ impl Acknowledged {
         }
     }
 
-    /// All of them.
-    ///
-    /// # Errors
-    ///
-    /// As for [`read`].
-    pub fn ids(&self) -> Result<HashSet<Uuid>, Error> {
-        read(&self.path)
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether the file lacks some, and which file it is.
@@ -71,26 +64,36 @@ impl Acknowledged {
     }
 }
 
-/// Reads such a file.
+/// Reads such a file, one GUID after the other.
 ///
 /// # Errors
 ///
-/// [`Error::Read`], or [`Error::Usage`] for a line that is no GUID or for too many.
-pub fn read(path: &Path) -> Result<HashSet<Uuid>, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let mut ids = HashSet::new();
-    for (line, content) in (1..).zip(text.lines()) {
-        let id = Uuid::try_parse(content.trim());
-        ids.insert(id.map_err(|_| Error::Usage(format!("{}: line {line} is no GUID", path.display())))?);
-        if ids.len() > MAX_ACKNOWLEDGED {
-            return Err(Error::Usage(format!("{} has more than {MAX_ACKNOWLEDGED} GUIDs", path.display())));
-        }
+/// [`Error::Read`], [`Error::Usage`] for a line that is no GUID, or what `take` says.
+pub fn read(path: &Path, mut take: impl FnMut(Uuid) -> Result<(), Error>) -> Result<(), Error> {
+    let wrong = |source| Error::Read { path: path.to_owned(), source };
+    let lines = BufReader::new(File::open(path).map_err(wrong)?).lines();
+    for (line, content) in (1..).zip(lines) {
+        let id = Uuid::try_parse(content.map_err(wrong)?.trim());
+        take(id.map_err(|_| Error::Usage(format!("{}: line {line} is no GUID", path.display())))?)?;
     }
-    Ok(ids)
+    Ok(())
+}
+
+/// How many such a file has; 0 if it cannot be read to the end, as while it is written.
+#[must_use]
+pub fn count(path: &Path) -> usize {
+    let mut count = 0;
+    let counted = read(path, |_| {
+        count += 1;
+        Ok(())
+    });
+    if counted.is_ok() { count } else { 0 }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -98,14 +101,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("acknowledged.txt");
         let acknowledged = Acknowledged::create(&path).unwrap();
-        for id in [1, 2, 2, 3].map(Uuid::from_u128) {
-            acknowledged.add(id);
-        }
-        let read_again = acknowledged.ids().unwrap();
-        assert_eq!(read(&path).unwrap(), read_again);
-        assert_eq!((read_again.len(), acknowledged.incomplete_file()), (3, None));
+        let ids = [1, 2, 2, 3].map(Uuid::from_u128);
+        ids.into_iter().for_each(|id| acknowledged.add(id));
+        let mut heard = Vec::new();
+        let mut hear = |id| {
+            heard.push(id);
+            Ok(())
+        };
+        read(&path, &mut hear).unwrap();
+        assert_eq!((heard.as_slice(), acknowledged.incomplete_file(), count(&path)), (&ids[..], None, 4));
         fs::write(&path, "0190b6c5-7e2b-7c3a-9d6e-3f1f0a4b5c6d\nnobody\n").unwrap();
-        assert!(read(&path).unwrap_err().to_string().ends_with("line 2 is no GUID"));
-        assert!(matches!(read(folder.path()), Err(Error::Read { .. })));
+        assert!(read(&path, |_| Ok(())).unwrap_err().to_string().ends_with("line 2 is no GUID"));
+        assert_eq!(count(&path), 0);
+        assert!(matches!(read(folder.path(), |_| Ok(())), Err(Error::Read { .. })));
     }
 }

@@ -2,48 +2,30 @@
 //! figures are rates and nothing else. An empty call on the same server in the same run is the measure, because
 //! only ratios of one run count.
 
-use std::{
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use prost::bytes::Bytes;
 use rts_emulator::Profile;
 use serde::Serialize;
 use service_kit::clock::{Clock, SystemClock};
 use tillsync_proto::pb::{
-    channel::CreateCustomerRequest,
     common::{Job, Schedule},
     hq::{ListSchedulesRequest, UpdateScheduleRequest},
 };
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
-use tonic::{client::Grpc, transport::Channel};
+use tokio::time::{sleep, timeout};
 
 use crate::{
+    callers::{Callers, Calls, Kind},
     cli::CeilingArgs,
-    customers::{customer, guid, rng_of},
     embedded::{DURABILITY, Embedded},
     error::Error,
     generator::Generator,
     machine,
-    raw::{Template, call},
     result::Mode,
     say,
-    services::{Fleet, LOOK_PAUSE, Store, at_hq, connect},
+    services::{Fleet, LOOK_PAUSE, Store, at_hq},
     stats::Spread,
 };
 
-/// Customers that are drawn beforehand; each create sends one of them with a GUID and an e-mail of its own.
-const TEMPLATES: u64 = 256;
-const PING: &str = "/tillsync.channel.v1.StatusService/Ping";
-const CREATE: &str = "/tillsync.channel.v1.CustomerService/CreateCustomer";
 /// How long a channel waits for headquarters; no create asks it.
 const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -122,13 +104,15 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     if !args.jobs {
         hold_jobs(&fleet).await?;
     }
-    let callers = Arc::new(Callers::connect(&generator, address, args, &clock).await?);
+    let callers = Arc::new(
+        Callers::connect(&generator, &address, args.callers, args.connections, args.seed, &clock).await?,
+    );
     let seconds = Duration::from_secs_f64(args.seconds);
     // A short round of each first: connections, caches and files are warm then.
     for kind in [Kind::Ping, Kind::Create] {
         Callers::run(&callers, &generator, kind, seconds / 4).await;
     }
-    callers.failed.store(0, Ordering::Relaxed);
+    callers.forget_failures();
     let mut rounds = Vec::new();
     level(&fleet.stores[0]).await?;
     for _ in 0..args.rounds {
@@ -142,7 +126,7 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
         let ratio = create_per_s / ping_per_s.max(1.0);
         rounds.push(Round { ping_per_s, create_per_s, searchable_per_s, ratio });
     }
-    let failed = callers.failed.load(Ordering::Relaxed);
+    let failed = callers.failed();
     drop((callers, fleet, generator));
     embedded.stop().await;
     folder.close()?;
@@ -190,106 +174,6 @@ async fn level(store: &Store) -> Result<(), Error> {
         }
     };
     timeout(LEVEL_LIMIT, level).await.map_err(|_| Error::LevelTimeout(store.id.clone()))?
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Ping,
-    Create,
-}
-
-/// Calls that were answered, and how long they took together.
-#[derive(Debug, Clone, Copy)]
-struct Calls {
-    answered: u64,
-    elapsed: Duration,
-}
-
-impl Calls {
-    fn per_s(self) -> f64 {
-        self.answered as f64 / self.elapsed.as_secs_f64()
-    }
-}
-
-struct Callers {
-    clock: Arc<dyn Clock>,
-    connections: Vec<Channel>,
-    callers: usize,
-    seed: u64,
-    templates: Vec<Template>,
-    /// Numbers each create, so that its GUID is its own.
-    next: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Callers {
-    async fn connect(
-        generator: &Generator,
-        address: String,
-        args: &CeilingArgs,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self, Error> {
-        let mut connections = Vec::new();
-        for _ in 0..args.connections {
-            let address = address.clone();
-            let connecting = generator.spawn(async move { connect(&address).await });
-            connections.push(connecting.await.map_err(std::io::Error::from)??);
-        }
-        let template = |number| {
-            let mut rng = rng_of(args.seed, 0, number);
-            let id = guid(0, &mut rng);
-            let customer = Some(customer(id, &mut rng));
-            let request =
-                CreateCustomerRequest { customer, customer_id: id.to_string(), validate_only: false };
-            Template::new(&request, id)
-        };
-        Ok(Self {
-            clock: Arc::clone(clock),
-            connections,
-            callers: args.callers.into(),
-            seed: args.seed,
-            templates: (0..TEMPLATES).filter_map(template).collect(),
-            next: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-        })
-    }
-
-    /// What all callers together get done in this time.
-    async fn run(this: &Arc<Self>, generator: &Generator, kind: Kind, length: Duration) -> Calls {
-        let start = this.clock.now();
-        let end = start + length;
-        let mut callers = JoinSet::new();
-        for number in 0..this.callers {
-            callers.spawn_on(Arc::clone(this).caller(number, kind, end), &generator.handle());
-        }
-        let answered = callers.join_all().await.into_iter().sum();
-        Calls { answered, elapsed: this.clock.now().saturating_duration_since(start) }
-    }
-
-    async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> u64 {
-        let connection = self.connections[number % self.connections.len()].clone();
-        let mut client = Grpc::new(connection);
-        let mut answered = 0;
-        while self.clock.now() < end {
-            let answer = match kind {
-                Kind::Ping => call(&mut client, PING, Bytes::new()).await,
-                Kind::Create => call(&mut client, CREATE, self.create()).await,
-            };
-            match answer {
-                Ok(()) => answered += 1,
-                Err(_) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
-        answered
-    }
-
-    fn create(&self) -> Bytes {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = guid(self.clock.wall_micros(), &mut rng_of(self.seed, 1, number));
-        self.templates[(number % TEMPLATES) as usize].with(id)
-    }
 }
 
 fn render(ceiling: &Ceiling) -> String {

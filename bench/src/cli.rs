@@ -9,6 +9,7 @@ use crate::{
     chain::UpArgs,
     diff::DiffArgs,
     knee::KneeArgs,
+    pacing::PacingArgs,
     plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
     result::{Checks, Mode, Run},
     scenario::ScenarioArgs,
@@ -58,6 +59,9 @@ pub enum Command {
     /// Finds the ceiling of async creates, closed-loop: 64 callers that each wait for the answer before the next
     /// call, in turn with an empty call (Ping) on the same server.
     Ceiling(CeilingArgs),
+    /// Shows how well the generator keeps time on this machine, and how much it can drive, beside h2load if that is
+    /// installed.
+    Pacing(PacingArgs),
     /// Answers the same questions without services, in virtual time: chains of thousands of stores, a whole day, in
     /// seconds.
     Plan(Box<PlanArgs>),

@@ -91,14 +91,6 @@ pub enum Error {
         /// Why.
         message: String,
     },
-    /// More customers than the ledger holds in memory.
-    #[error("{service} has more than {bound} customers; the ledger reads no more")]
-    TooManyCustomers {
-        /// Whose.
-        service: String,
-        /// The bound.
-        bound: usize,
-    },
     /// A process that makes calls.
     #[error("a generator: {0}")]
     Generator(String),

@@ -8,8 +8,9 @@
 //! | [`site`], [`embedded`], [`services`] | the services under test, started here or up already |
 //! | [`run`] | one mode at one rate |
 //! | [`counts`], [`measured`], [`stats`] | what is counted, and the figures made from it |
-//! | [`raw`] | calls that cost the generator little, for the ceiling |
+//! | [`raw`], [`callers`] | calls that cost the generator little; closed-loop callers |
 //! | [`compare`], [`ceiling`] | the two jobs |
+//! | [`pacing`] | how well the generator keeps time |
 //! | [`scenario`], [`relay`] | what a chain goes through, as a file; a way that can be cut |
 //! | [`knee`] | the highest rate that keeps a goal |
 //! | [`diff`] | two results compared |
@@ -23,6 +24,7 @@
 
 pub mod acknowledged;
 pub mod arrivals;
+pub mod callers;
 pub mod ceiling;
 pub mod chain;
 pub mod cli;
@@ -41,6 +43,7 @@ pub mod load;
 pub mod machine;
 pub mod measured;
 pub mod pacer;
+pub mod pacing;
 pub mod plan;
 pub mod progress;
 pub mod raw;
@@ -94,6 +97,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Profiles(args)) => plan::profiles::profiles(&args),
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
+        Some(Command::Pacing(args)) => pacing::pacing(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),
         Some(Command::Diff(args)) => diff::diff(&args),
@@ -106,9 +110,9 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
 }
 
 async fn check_ledger(args: LedgerArgs) -> Result<ExitCode, Error> {
-    let acknowledged = args.acknowledged.as_deref().map(acknowledged::read).transpose()?;
     let fleet = Fleet::connect(&Addresses { hq: args.hq, emulator: None, channels: args.channel }).await?;
-    let ledger = ledger::read::check(&fleet, acknowledged, Duration::from_secs_f64(args.wait)).await?;
+    let ledger =
+        ledger::read::check(&fleet, args.acknowledged.as_deref(), Duration::from_secs_f64(args.wait)).await?;
     if args.json {
         say(&(serde_json::to_string_pretty(&ledger).map_err(io::Error::from)? + "\n"));
     } else {

@@ -279,7 +279,7 @@ impl Site {
     }
 
     async fn ledger(&self) -> Result<Ledger, Error> {
-        check(&self.bench.fleet, Some(self.bench.acknowledged.ids()?), DRAIN_LIMIT).await
+        check(&self.bench.fleet, Some(self.bench.acknowledged.path()), DRAIN_LIMIT).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads the books: headquarters' whole feed and every customer of each channel.
 
-use std::{collections::HashSet, time::Duration};
+use std::{path::Path, time::Duration};
 
 use tillsync_proto::{
     convert,
@@ -13,8 +13,13 @@ use tillsync_proto::{
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{Books, Entry, audit};
+use super::{
+    Audit, Books, Entry,
+    shelves::{PARTS, Shelf, Shelves},
+};
 use crate::{
+    acknowledged,
+    customers::{is_unique_email, unique_email},
     error::Error,
     result::Ledger,
     services::{Fleet, LOOK_PAUSE, Store, at_hq},
@@ -24,21 +29,19 @@ use crate::{
 const READER: &str = "tillsync-ledger";
 /// Customers of a page.
 const PAGE: i32 = 1_000;
-/// Most customers of a service: about 200 bytes each.
-const MAX_CUSTOMERS: usize = 5_000_000;
+/// The shelves: what was acknowledged, headquarters by GUID, and its account numbers.
+const ACKNOWLEDGED: &str = "acknowledged";
+const HEADQUARTERS: &str = "hq";
+const NUMBERS: &str = "numbers";
 
 /// Waits, no longer than `patience`, until nothing is pending and every channel is level with headquarters; then
-/// reads everything and compares. Without a list of what was acknowledged, every customer that any service knows
+/// reads everything and compares. Without a file of what was acknowledged, every customer that any service knows
 /// counts as such.
 ///
 /// # Errors
 ///
-/// [`Error::Service`] or [`Error::TooManyCustomers`].
-pub async fn check(
-    fleet: &Fleet,
-    acknowledged: Option<HashSet<Uuid>>,
-    patience: Duration,
-) -> Result<Ledger, Error> {
+/// [`Error::Service`], or a file that cannot be read or written.
+pub async fn check(fleet: &Fleet, acknowledged: Option<&Path>, patience: Duration) -> Result<Ledger, Error> {
     // Whatever has not settled by then is found by the comparison.
     let _ = timeout(patience, async {
         // A service that does not answer has the same time to come back.
@@ -47,14 +50,33 @@ pub async fn check(
         }
     })
     .await;
-    let hq = headquarters(fleet).await?;
-    let mut channels = Vec::new();
-    for store in &fleet.stores {
-        channels.push(channel(store).await?);
+    let shelves = Shelves::new()?;
+    let mut ids = shelves.shelf(ACKNOWLEDGED)?;
+    if let Some(path) = acknowledged {
+        acknowledged::read(path, |id| Ok(ids.put(id.as_bytes(), &id)?))?;
     }
-    let known = || channels.iter().flatten().chain(&hq).map(|entry| entry.id).collect();
-    let acknowledged = acknowledged.unwrap_or_else(known);
-    Ok(audit(&Books { acknowledged, hq, channels }))
+    // Only without a file is every customer one of those that were acknowledged.
+    let mut known = acknowledged.is_none().then_some(&mut ids);
+    headquarters(fleet, &shelves, &mut known).await?;
+    for (number, store) in fleet.stores.iter().enumerate() {
+        channel(store, &shelves, &channel_name(number), &mut known).await?;
+    }
+    ids.close()?;
+    let mut audit = Audit::default();
+    for part in 0..PARTS {
+        let channels = (0..fleet.stores.len()).map(|number| shelves.part(&channel_name(number), part));
+        audit.add(&Books {
+            acknowledged: shelves.part(ACKNOWLEDGED, part)?.into_iter().collect(),
+            hq: shelves.part(HEADQUARTERS, part)?,
+            channels: channels.collect::<Result<_, _>>()?,
+        });
+        audit.add_numbers(&shelves.part(NUMBERS, part)?);
+    }
+    Ok(audit.ledger())
+}
+
+fn channel_name(number: usize) -> String {
+    format!("channel-{number}")
 }
 
 /// Whether nothing is pending and every channel is level with headquarters.
@@ -69,9 +91,18 @@ async fn settled(fleet: &Fleet) -> Result<bool, Error> {
     Ok(settled)
 }
 
-async fn headquarters(fleet: &Fleet) -> Result<Vec<Entry>, Error> {
+/// Puts a customer where its GUID belongs.
+fn put(shelf: &mut Shelf, known: &mut Option<&mut Shelf>, entry: &Entry) -> Result<(), Error> {
+    if let Some(known) = known {
+        known.put(entry.id.as_bytes(), &entry.id)?;
+    }
+    Ok(shelf.put(entry.id.as_bytes(), entry)?)
+}
+
+async fn headquarters(fleet: &Fleet, shelves: &Shelves, known: &mut Option<&mut Shelf>) -> Result<(), Error> {
     let mut exchange = fleet.exchange.clone();
-    let (mut entries, mut cursor): (Vec<Entry>, Option<FeedCursor>) = (Vec::new(), None);
+    let (mut customers, mut numbers) = (shelves.shelf(HEADQUARTERS)?, shelves.shelf(NUMBERS)?);
+    let mut cursor: Option<FeedCursor> = None;
     loop {
         let request = ListCustomerChangesRequest {
             channel_id: READER.to_owned(),
@@ -79,34 +110,41 @@ async fn headquarters(fleet: &Fleet) -> Result<Vec<Entry>, Error> {
             page_size: PAGE,
         };
         let page = exchange.list_customer_changes(request).await.map_err(at_hq)?.into_inner();
-        let before = entries.len();
-        entries.extend(page.records.into_iter().filter_map(|record| entry(record.customer?)));
-        if entries.len() > MAX_CUSTOMERS {
-            return Err(Error::TooManyCustomers { service: "headquarters".to_owned(), bound: MAX_CUSTOMERS });
+        let entries = page.records.into_iter().filter_map(|record| entry(record.customer?));
+        let mut is_empty = true;
+        for entry in entries {
+            is_empty = false;
+            put(&mut customers, known, &entry)?;
+            numbers.put(entry.account_number.as_bytes(), &(&entry.account_number, entry.id))?;
         }
         let next = page.next_cursor.unwrap_or_default();
         let moved = cursor.as_ref().is_none_or(|cursor| next.version > cursor.version);
         // An empty page moves on only over versions that were replaced by newer ones.
-        if next.version >= page.head_version || (entries.len() == before && !moved) {
-            return Ok(entries);
+        if next.version >= page.head_version || (is_empty && !moved) {
+            customers.close()?;
+            return Ok(numbers.close()?);
         }
         cursor = Some(next);
     }
 }
 
-async fn channel(store: &Store) -> Result<Vec<Entry>, Error> {
-    let (mut entries, mut token) = (Vec::new(), String::new());
+async fn channel(
+    store: &Store,
+    shelves: &Shelves,
+    name: &str,
+    known: &mut Option<&mut Shelf>,
+) -> Result<(), Error> {
+    let (mut customers, mut token) = (shelves.shelf(name)?, String::new());
     loop {
         let request = ListCustomersRequest { page_size: PAGE, page_token: token };
         let page = store.till(0).list_customers(request).await;
         let page = page.map_err(|status| Error::service(&store.id, status))?.into_inner();
-        entries.extend(page.customers.into_iter().filter_map(entry));
-        if entries.len() > MAX_CUSTOMERS {
-            return Err(Error::TooManyCustomers { service: store.id.clone(), bound: MAX_CUSTOMERS });
+        for entry in page.customers.into_iter().filter_map(entry) {
+            put(&mut customers, known, &entry)?;
         }
         token = page.next_page_token;
         if token.is_empty() {
-            return Ok(entries);
+            return Ok(customers.close()?);
         }
     }
 }
@@ -115,8 +153,9 @@ async fn channel(store: &Store) -> Result<Vec<Entry>, Error> {
 fn entry(customer: Customer) -> Option<Entry> {
     let id = Uuid::try_parse(&customer.customer_id).ok()?;
     let account_number = customer.account_number.clone();
-    let emails = customer.contacts.iter().filter(|contact| contact.kind() == ContactKind::Email);
-    let emails = emails.map(|contact| contact.value.clone()).collect();
+    let own = unique_email(id);
+    let mut emails = customer.contacts.iter().filter(|contact| contact.kind() == ContactKind::Email);
+    let has_others_email = emails.any(|email| is_unique_email(&email.value) && email.value != own);
     let content = convert::customer(customer).map_or(Uuid::max(), |known| known.content.fingerprint());
-    Some(Entry { id, account_number, content, emails })
+    Some(Entry { id, account_number, content, has_others_email })
 }

@@ -17,7 +17,7 @@ use service_kit::clock::{Clock as _, SystemClock};
 use tillsync::{
     ceiling,
     cli::{self, Cli},
-    compare, plan, report, result, scenario,
+    compare, pacing, plan, report, result, scenario,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -61,8 +61,8 @@ async fn b1_a_small_comparison_is_measured_written_down_and_nobody_is_lost() {
     assert!(ledger.holds(), "{ledger:?}");
     assert_eq!((ledger.pending, ledger.in_hq), (0, ledger.acknowledged));
     // Every acknowledged GUID is in the file, and nothing else is at headquarters.
-    let written = tillsync::acknowledged::read(&out.path().join("acknowledged.txt")).unwrap();
-    assert_eq!((written.len() as u64, ledger.customers_in_hq), (ledger.acknowledged, ledger.acknowledged));
+    let written = tillsync::acknowledged::count(&out.path().join("acknowledged.txt")) as u64;
+    assert_eq!((written, ledger.customers_in_hq), (ledger.acknowledged, ledger.acknowledged));
     assert_eq!(compare::exit_code(&result), ExitCode::SUCCESS);
 
     for run in &result.runs {
@@ -123,7 +123,7 @@ async fn an_interrupted_session_still_has_a_valid_result_and_a_ledger() {
     let begun = SystemClock.now();
     // The signal comes when the run is well under way: after 60 creates at 50 per second.
     tokio::spawn(async move {
-        while tillsync::acknowledged::read(&acknowledged).map_or(0, |ids| ids.len()) < 60 {
+        while tillsync::acknowledged::count(&acknowledged) < 60 {
             tokio::task::yield_now().await;
         }
         token.cancel();
@@ -208,6 +208,18 @@ async fn the_ceiling_is_a_ratio_of_one_run() {
     let found = ceiling::measure(&args).await.unwrap();
     assert_eq!((found.rounds.len(), found.failed), (1, 0));
     assert!(found.ratio.median > 0.0 && found.ping_per_s.median > found.create_per_s.median);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b5_how_well_the_generator_keeps_time_is_measured() {
+    let arguments = ["tillsync", "pacing", "--rounds", "1", "--seconds", "0.25", "--call-rate", "200"];
+    let cli = Cli::try_parse_from(arguments).unwrap();
+    let Some(cli::Command::Pacing(args)) = cli.command else { panic!("pacing was asked for") };
+    let found = pacing::measure(&args).await.unwrap();
+    let round = &found.rounds[0];
+    // How late is for the command to show: while tests run beside it, the machine decides.
+    assert!(round.idle_late_ms.count > 1_000 && round.call_late_ms.count > 10 && round.most_per_s > 0.0);
+    assert_eq!(round.call_late_ms.count, round.call_ms.count);
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! Closed-loop calls: each caller waits for its answer before it calls again, so the figures are rates and nothing else.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use prost::bytes::Bytes;
+use service_kit::clock::Clock;
+use tillsync_proto::pb::channel::CreateCustomerRequest;
+use tokio::{task::JoinSet, time::Instant};
+use tonic::{client::Grpc, transport::Channel};
+
+use crate::{
+    customers::{customer, guid, rng_of},
+    error::Error,
+    generator::Generator,
+    raw::{Template, call},
+    services::connect,
+};
+
+/// Customers that are drawn beforehand; each create sends one of them with a GUID and an e-mail of its own.
+const TEMPLATES: u64 = 256;
+/// The empty call.
+pub const PING: &str = "/tillsync.channel.v1.StatusService/Ping";
+const CREATE: &str = "/tillsync.channel.v1.CustomerService/CreateCustomer";
+
+/// What is called.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Nothing.
+    Ping,
+    /// An async create.
+    Create,
+}
+
+/// Calls that were answered, and how long they took together.
+#[derive(Debug, Clone, Copy)]
+pub struct Calls {
+    /// How many.
+    pub answered: u64,
+    /// How long.
+    pub elapsed: Duration,
+}
+
+impl Calls {
+    /// Their rate.
+    #[must_use]
+    pub fn per_s(self) -> f64 {
+        self.answered as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// Callers that each wait for the answer before the next call.
+pub struct Callers {
+    clock: Arc<dyn Clock>,
+    connections: Vec<Channel>,
+    callers: usize,
+    seed: u64,
+    templates: Vec<Template>,
+    /// Numbers each create, so that its GUID is its own.
+    next: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Callers {
+    /// So many, on so many connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`].
+    pub async fn connect(
+        generator: &Generator,
+        address: &str,
+        callers: u16,
+        connections: u16,
+        seed: u64,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let mut channels = Vec::new();
+        for _ in 0..connections {
+            let address = address.to_owned();
+            let connecting = generator.spawn(async move { connect(&address).await });
+            channels.push(connecting.await.map_err(std::io::Error::from)??);
+        }
+        let template = |number| {
+            let mut rng = rng_of(seed, 0, number);
+            let id = guid(0, &mut rng);
+            let customer = Some(customer(id, &mut rng));
+            let request =
+                CreateCustomerRequest { customer, customer_id: id.to_string(), validate_only: false };
+            Template::new(&request, id)
+        };
+        Ok(Self {
+            clock: Arc::clone(clock),
+            connections: channels,
+            callers: callers.into(),
+            seed,
+            templates: (0..TEMPLATES).filter_map(template).collect(),
+            next: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Calls that have failed.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Begins to count them anew.
+    pub fn forget_failures(&self) {
+        self.failed.store(0, Ordering::Relaxed);
+    }
+
+    /// What all callers together get done in this time.
+    pub async fn run(this: &Arc<Self>, generator: &Generator, kind: Kind, length: Duration) -> Calls {
+        let start = this.clock.now();
+        let end = start + length;
+        let mut callers = JoinSet::new();
+        for number in 0..this.callers {
+            callers.spawn_on(Arc::clone(this).caller(number, kind, end), &generator.handle());
+        }
+        let answered = callers.join_all().await.into_iter().sum();
+        Calls { answered, elapsed: this.clock.now().saturating_duration_since(start) }
+    }
+
+    async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> u64 {
+        let connection = self.connections[number % self.connections.len()].clone();
+        let mut client = Grpc::new(connection);
+        let mut answered = 0;
+        while self.clock.now() < end {
+            let answer = match kind {
+                Kind::Ping => call(&mut client, PING, Bytes::new()).await,
+                Kind::Create => call(&mut client, CREATE, self.create()).await,
+            };
+            match answer {
+                Ok(()) => answered += 1,
+                Err(_) => {
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        answered
+    }
+
+    fn create(&self) -> Bytes {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = guid(self.clock.wall_micros(), &mut rng_of(self.seed, 1, number));
+        self.templates[(number % TEMPLATES) as usize].with(id)
+    }
+}
