@@ -111,6 +111,26 @@ def main():
         print(f"       no loyalty card yet: {info.reason}, missing: {info.metadata['missing']}")
         assert info.reason == "CUSTOMER_PENDING", info
 
+    def refused(what, reason, call, request):
+        """A call that has to be refused with this reason (every refusal carries one)."""
+        try:
+            call(request, timeout=10)
+        except grpc.RpcError as error:
+            info = error_details_pb2.ErrorInfo()
+            assert any(detail.Unpack(info) for detail in rpc_status.from_call(error).details), error
+            assert info.reason == reason, info
+            print(f"       {what}: {error.code().name}, {info.reason}")
+        else:
+            sys.exit(f"{what} was not refused")
+
+    somebody = customer_pb.Customer(person=customer_pb.Person(first_name="Somebody", last_name="Else"))
+    taken = channel_pb.CreateCustomerRequest(customer_id=real.customer.customer_id, customer=somebody)
+    refused("the same GUID for somebody else", "GUID_TAKEN", till.CreateCustomer, taken)
+    nameless = channel_pb.CreateCustomerRequest(customer_id=str(uuid.uuid4()))
+    refused("a customer without a name", "INVALID_FIELD", till.CreateCustomer, nameless)
+    nobody = channel_pb.GetCustomerRequest(customer=str(uuid.uuid4()))
+    refused("a customer nobody knows", "NOT_FOUND", till.GetCustomer, nobody)
+
     start = time.monotonic()
     watch = channel_pb.WatchCustomerRequest(customer=pending.customer.customer_id)
     for state in till.WatchCustomer(watch, timeout=60):
