@@ -115,8 +115,9 @@ pub struct LoadArgs {
     /// Seconds of load before that, 0 to 600; none for a trace.
     #[arg(long, default_value = "0.5", value_parser = warmup, allow_negative_numbers = true, value_name = "SECONDS")]
     pub warmup: f64,
-    /// When creates fall due: poisson, constant, daily (plan and what-if only: the shape of a real retailer's day), or
-    /// trace:FILE (see bench/traces/README.md).
+    /// When creates fall due: poisson, constant, daily (plan and what-if only: the shape of a real retailer's day),
+    /// trace:FILE (see bench/traces/README.md), or closed:N: so many callers that each wait for the answer before the
+    /// next create, for ceilings only (in place of --rates).
     #[arg(long, default_value = "poisson", value_name = "KIND")]
     pub arrivals: ArrivalKind,
     /// For a trace, in place of --rates: how many times faster than recorded; a list gives a run for each.
@@ -132,7 +133,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// What headquarters is like: a profile of the emulator, as a TOML file, or the name of a preset (default,
-    /// idle, busy, month-end, mm1, outage, platform, slow-link, throttled) [default: 4 workers, 40 ms each].
+    /// idle, busy, month-end, mm1, outage, platform, slow-link, stall, throttled) [default: 4 workers, 40 ms each].
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// How long a channel waits for headquarters, in seconds, 0.01 to 600.
@@ -292,6 +293,8 @@ pub enum ArrivalKind {
     Daily,
     /// As recorded in this file.
     Trace(PathBuf),
+    /// When the answer to the one before has come, by so many callers.
+    Closed(u16),
 }
 
 impl FromStr for ArrivalKind {
@@ -303,7 +306,11 @@ impl FromStr for ArrivalKind {
             None if text == "constant" => Ok(Self::Constant),
             None if text == "daily" => Ok(Self::Daily),
             Some(("trace", file)) if !file.is_empty() => Ok(Self::Trace(file.into())),
-            _ => Err("is not a kind of arrivals: use poisson, constant, daily, or trace:FILE"),
+            Some(("closed", callers)) => match callers.parse() {
+                Ok(callers @ 1..=4096) => Ok(Self::Closed(callers)),
+                _ => Err("is not a number of callers: use closed:1 to closed:4096"),
+            },
+            _ => Err("is not a kind of arrivals: use poisson, constant, daily, trace:FILE, or closed:N"),
         }
     }
 }
@@ -402,6 +409,7 @@ mod tests {
             (&["--seconds", "0"], "0.25 to 604800"),
             (&["--warmup", "-1"], "--warmup"),
             (&["--arrivals", "trace:"], "trace:FILE"),
+            (&["--arrivals", "closed:0"], "closed:1"),
             (&["--speedup", "NaN"], "--speedup"),
             (&["--sample", "1000"], "--sample"),
             (&["--channels", "0"], "--channels"),

@@ -34,6 +34,8 @@ pub enum Dues {
     Constant,
     /// With this seed, at a rate that follows pairs of seconds and creates per second.
     Curve(u64, Arc<[(f64, f64)]>),
+    /// Closed-loop: when the answer to the one before has come, by so many callers. It has no schedule.
+    Closed(u16),
     /// Then.
     Listed(Arc<[Arrival]>),
 }
@@ -48,6 +50,7 @@ impl Load {
                 Box::new(poisson(self.per_s, length, self.channels, StdRng::seed_from_u64(*seed)))
             }
             Dues::Constant => Box::new(constant(self.per_s, length, self.channels)),
+            Dues::Closed(_) => Box::new(std::iter::empty()),
             Dues::Curve(seed, points) => {
                 let rng = StdRng::seed_from_u64(*seed);
                 Box::new(varying(Arc::clone(points), length, self.channels, rng))
@@ -66,6 +69,8 @@ impl Load {
             Dues::Listed(arrivals) => {
                 arrivals.iter().filter(|arrival| arrival.due >= self.warmup).count() as u64
             }
+            // Nobody knows: as if each call took 50 ms.
+            Dues::Closed(callers) => u64::from(*callers) * 20 * self.measured.as_secs(),
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
             Dues::Poisson(_) | Dues::Constant | Dues::Curve(..) => {
                 (self.per_s * self.measured.as_secs_f64()).round() as u64

@@ -209,6 +209,11 @@ pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
     let load = &args.load;
     let profile = load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
     let capacity = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    if matches!(load.arrivals, ArrivalKind::Closed(_)) {
+        return Err(Error::Usage(
+            "--arrivals closed:N is for tillsync compare: a plan has no callers".to_owned(),
+        ));
+    }
     let mut runs = if load.arrivals == ArrivalKind::Daily {
         day(args, &profile)?
     } else {

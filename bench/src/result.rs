@@ -216,6 +216,12 @@ pub enum Arrivals {
     Poisson,
     /// At equal distances.
     Constant,
+    /// Closed-loop: when the answer to the one before had come. Latency counts from the call, and a server that stalls
+    /// hides its stall.
+    Closed {
+        /// How many called.
+        callers: u16,
+    },
     /// As they were recorded.
     Trace {
         /// Name of the file.

@@ -44,6 +44,7 @@ pub struct Session {
 enum Source {
     Rates { rates: Vec<Rate>, poisson: bool },
     Replay { trace: Trace, speedups: Vec<f64> },
+    Closed(u16),
 }
 
 impl Session {
@@ -73,6 +74,9 @@ impl Session {
                     skip_idle_s: args.skip_idle,
                 };
                 (Source::Replay { trace, speedups: args.speedup.clone() }, arrivals)
+            }
+            ArrivalKind::Closed(callers) => {
+                (Source::Closed(*callers), Arrivals::Closed { callers: *callers })
             }
             kind => {
                 let poisson = *kind == ArrivalKind::Poisson;
@@ -131,6 +135,7 @@ impl Session {
         let loads = match &self.source {
             Source::Rates { rates, poisson } => self.rates(rates, *poisson, capacity_per_s)?,
             Source::Replay { trace, speedups } => self.replays(trace, speedups),
+            Source::Closed(callers) => vec![self.load(0.0, None, Dues::Closed(*callers), self.measured)],
         };
         let runs = loads.len() * self.modes.len() * self.repeat as usize;
         if runs > MAX_RUNS {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
-    result::{ResultFile, Run, Services, SloOutcome, WarningKind, enough},
+    result::{Arrivals, ResultFile, Run, Services, SloOutcome, WarningKind, enough},
     verdict,
 };
 
@@ -26,6 +26,9 @@ const COLUMNS: [(&str, &str, usize); 12] = [
 /// How to read the columns.
 const READING: &str = "answer: from the instant the create was due until it was acknowledged. findable: until every \
     store finds the customer. account: until its store knows the account number. probe: other work at headquarters.";
+
+const CLOSED: &str = "CLOSED-LOOP: callers waited for each answer before the next create, so a stall hides itself. The \
+    figures are good for ceilings, not for what customers wait.";
 
 /// The whole text after a comparison, without the line that says where the files are.
 #[must_use]
@@ -55,6 +58,10 @@ pub fn render(result: &ResultFile) -> String {
     paragraph(&mut text, &verdict::answer(result));
     for finding in verdict::findings(result) {
         paragraph(&mut text, &finding);
+    }
+    if matches!(result.setup.arrivals, Arrivals::Closed { .. }) {
+        line(&mut text, "");
+        paragraph(&mut text, CLOSED);
     }
     goals(&mut text, result);
     warnings(&mut text, result);
@@ -125,7 +132,7 @@ fn row(text: &mut String, run: &Run, short: &mut bool) {
         |figure: fn(&crate::result::Hq) -> String| run.hq.as_ref().map_or_else(|| "-".to_owned(), figure);
     let cells = vec![
         run.mode.to_string(),
-        verdict::number(run.offered_per_s),
+        if run.offered_per_s > 0.0 { verdict::number(run.offered_per_s) } else { "closed".to_owned() },
         verdict::number(run.completed_per_s),
         if run.failed() == 0 { "0".to_owned() } else { format!("{:.1} %", run.failed_share() * 100.0) },
         ms(latency.p50, latency.count, 0.5),

@@ -5,7 +5,7 @@ mod knees;
 pub use knees::knees;
 
 use crate::{
-    result::{Ledger, Mode, ResultFile, Run, Services, enough},
+    result::{Arrivals, Ledger, Mode, ResultFile, Run, Services, enough},
     slo::{Metric, quantile_name},
 };
 
@@ -14,6 +14,12 @@ use crate::{
 pub fn answer(result: &ResultFile) -> String {
     if !result.knees.is_empty() {
         return knees(result).join(" ");
+    }
+    if let Arrivals::Closed { callers } = result.setup.arrivals {
+        let runs = Mode::ALL.into_iter().flat_map(|mode| of_mode(result, mode));
+        let rates: Vec<String> =
+            runs.map(|run| format!("{} {}/s", run.mode, number(run.completed_per_s))).collect();
+        return format!("Closed-loop, {callers} callers get done: {}.", rates.join(", "));
     }
     if result.setup.scenario.is_some() {
         let runs = Mode::ALL.into_iter().flat_map(|mode| of_mode(result, mode));
@@ -86,7 +92,7 @@ pub fn headline(result: &ResultFile) -> String {
 /// What else they say, one sentence each.
 #[must_use]
 pub fn findings(result: &ResultFile) -> Vec<String> {
-    if !result.knees.is_empty() {
+    if !result.knees.is_empty() || matches!(result.setup.arrivals, Arrivals::Closed { .. }) {
         // Each mode has rates of its own: there is none at which they can be put side by side.
         return Vec::new();
     }

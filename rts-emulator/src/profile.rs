@@ -42,7 +42,18 @@ macro_rules! presets {
     (@list $first:literal $(, $rest:literal)*) => { concat!($first $(, ", ", $rest)*) };
 }
 
-presets!("default", "idle", "busy", "month-end", "mm1", "outage", "platform", "slow-link", "throttled");
+presets!(
+    "default",
+    "idle",
+    "busy",
+    "month-end",
+    "mm1",
+    "outage",
+    "platform",
+    "slow-link",
+    "stall",
+    "throttled"
+);
 
 /// What the emulated headquarters is like. Each part is independent of the others, and off when it is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -232,6 +232,9 @@ fn measured(result: &ResultFile, of: &str) -> String {
     let arrivals = match &setup.arrivals {
         Arrivals::Poisson => "Poisson".to_owned(),
         Arrivals::Constant => "constant".to_owned(),
+        Arrivals::Closed { callers } => {
+            format!("CLOSED-LOOP: {callers} callers that each wait for the answer; a stall is hidden")
+        }
         Arrivals::Curve => "Poisson, at the scenario's rate".to_owned(),
         Arrivals::Trace { file, day, skip_idle_s } => {
             let day = day.as_ref().map_or_else(String::new, |day| format!(", day {day}"));
@@ -250,7 +253,7 @@ fn measured(result: &ResultFile, of: &str) -> String {
         ("machine", format!("{}, {} processors", result.machine.os, result.machine.cpus)),
         ("services", format!("{services}; {} channels", setup.channels)),
         ("durability", setup.durability.clone()),
-        ("arrivals", format!("{arrivals}, open-loop, seed {}", setup.seed)),
+        ("arrivals", format!("{arrivals}{}, seed {}", open_loop(&setup.arrivals), setup.seed)),
         (
             "each run",
             format!(
@@ -282,6 +285,10 @@ fn measured(result: &ResultFile, of: &str) -> String {
         );
     }
     html
+}
+
+fn open_loop(arrivals: &Arrivals) -> &'static str {
+    if matches!(arrivals, Arrivals::Closed { .. }) { "" } else { ", open-loop" }
 }
 
 fn optional<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use service_kit::clock::Clock;
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -13,7 +13,7 @@ use super::calls::{CALL_DEADLINE, Calls};
 use crate::{
     arrivals::{Arrival, constant},
     generator::Generator,
-    load::Load,
+    load::{Dues, Load},
     pacer::pace,
 };
 
@@ -75,6 +75,7 @@ impl Driven {
         let dues = merged(creates, merged(probe, yardstick));
         let tasks = TaskTracker::new();
         let (clock, start): (Arc<dyn Clock>, Instant) = (Arc::clone(&calls.clock), calls.start);
+        let calling = Arc::clone(calls);
         let (handle, calls, spawning) = (generator.handle(), Arc::clone(calls), tasks.clone());
         let send = move |due: Due, at: Instant| match due {
             Due::Create(index, arrival) => {
@@ -87,11 +88,18 @@ impl Driven {
                 spawning.spawn_on(Arc::clone(&calls).yardstick(at), &handle);
             }
         };
+        if let Dues::Closed(callers) = load.dues {
+            let end = start + length;
+            for caller in (0..u64::from(callers)).filter(|caller| caller % share.of == share.number) {
+                let calling = close(Arc::clone(&calling), caller, callers, end, stop.clone());
+                tasks.spawn_on(calling, &generator.handle());
+            }
+        }
         let paced = pace(clock, start, dues, stop.clone(), send)?;
         Ok(Self { paced, tasks })
     }
 
-    /// Waits until the last call was made, or it was stopped.
+    /// Waits until the last call that has an instant of its own was made, or it was stopped.
     pub async fn made(&mut self) {
         // The pacer ends by itself with the last arrival, or by the token.
         let _ = (&mut self.paced).await;
@@ -101,6 +109,17 @@ impl Driven {
     pub async fn ended(self) {
         self.tasks.close();
         let _ = timeout(CALL_DEADLINE + Duration::from_secs(1), self.tasks.wait()).await;
+    }
+}
+
+/// A caller of a closed loop: its creates are due when it is ready for them.
+async fn close(calls: Arc<Calls>, caller: u64, callers: u16, end: Instant, stop: CancellationToken) {
+    sleep_until(calls.start).await;
+    let mut index = caller;
+    while calls.clock.now() < end && !stop.is_cancelled() {
+        let channel = usize::try_from(index).unwrap_or_default() % calls.fleet.stores.len().max(1);
+        Arc::clone(&calls).create(index, channel, calls.clock.now()).await;
+        index += u64::from(callers);
     }
 }
 

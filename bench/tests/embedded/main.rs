@@ -176,6 +176,43 @@ async fn a_scenario_goes_offline_and_back_switches_the_mode_and_loses_nobody() {
     assert!(page.contains("Away and back") && page.contains("stores offline"));
 }
 
+/// The 80th percentile of the answers of a headquarters that stands still for a second in every three.
+async fn stalled(arrivals: &str) -> f64 {
+    let out = tempfile::tempdir().unwrap();
+    let profile = out.path().join("stall.toml");
+    let text = r#"
+        workers = 4
+        queue_capacity = 10000
+        longest_wait_ms = 10000
+        [service]
+        distribution = "constant"
+        mean_ms = 20
+        [[batches]]
+        workers = 4
+        start_ms = 2000
+        duration_ms = 1000
+        repeat_ms = 3000
+    "#;
+    fs::write(&profile, text).unwrap();
+    let profile = profile.to_str().unwrap();
+    let fixed =
+        ["--profile", profile, "--modes", "sync", "--rates", "40", "--seconds", "6", "--probe-rate", "0"];
+    let arguments: Vec<&str> = fixed.into_iter().chain(["--arrivals", arrivals]).collect();
+    let result = measure(out.path(), &arguments, CancellationToken::new()).await;
+    valid(out.path());
+    let distribution = &result.runs[0].latency_distribution;
+    distribution.iter().find(|(quantile, _)| *quantile >= 0.8).unwrap().1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b2_a_stall_is_seen_open_loop_and_hidden_closed_loop() {
+    // A third of the time it stands still: open-loop a third of the creates fall into that, and a fifth waits longer
+    // than 0.4 s. Two callers that wait lose two calls to each stall, of some hundred.
+    let (open, closed) = (stalled("constant").await, stalled("closed:2").await);
+    assert!(open > 300.0, "{open}");
+    assert!(closed < open / 2.0, "{closed} and {open}");
+}
+
 #[test]
 fn b2_several_generators_make_one_load_and_one_result() {
     let out = tempfile::tempdir().unwrap();
