@@ -150,7 +150,7 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
 
 /// Holds what would carry the creates on while they are counted.
 async fn hold_jobs(fleet: &Fleet) -> Result<(), Error> {
-    let mut admin = fleet.admin.clone();
+    let mut admin = fleet.hq()?.admin.clone();
     let schedules =
         admin.list_schedules(ListSchedulesRequest {}).await.map_err(at_hq)?.into_inner().schedules;
     for schedule in schedules {

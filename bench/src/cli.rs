@@ -413,7 +413,7 @@ mod tests {
             (&["--speedup", "NaN"], "--speedup"),
             (&["--sample", "1000"], "--sample"),
             (&["--channels", "0"], "--channels"),
-            (&["--channel", "http://127.0.0.1:1"], "--hq"),
+            (&["--hq", "http://127.0.0.1:1"], "--channel"),
             (&["ledger"], "--channel"),
             (&["--log", "loud"], "--log"),
             (&["nonsense"], "nonsense"),

@@ -149,6 +149,7 @@ pub async fn measure(
 /// The session that was asked for.
 fn checked(args: &CompareArgs) -> Result<Session, Error> {
     args.site.check(args.load.profile.is_some())?;
+    args.site.check_modes(&args.load.modes)?;
     if args.load.seconds.is_some_and(|seconds| seconds > LONGEST_S) {
         return Err(Error::Usage(format!(
             "--seconds is more than {LONGEST_S}: for whole days there is tillsync plan"

@@ -124,7 +124,7 @@ impl Embedded {
             services.channel(listener, config, ids(1 + number as u64)).await?;
             urls.push(url);
         }
-        let addresses = Addresses { hq: hq_url, emulator: Some(rts_url), channels: urls };
+        let addresses = Addresses { hq: Some(hq_url), emulator: Some(rts_url), channels: urls };
         Ok(Self { addresses, services })
     }
 

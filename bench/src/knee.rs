@@ -262,6 +262,7 @@ pub async fn measure(
 ) -> Result<ResultFile, Error> {
     let profile = args.profile()?;
     args.site.check(profile.is_some())?;
+    args.site.check_modes(&args.modes)?;
     let opening = Opening {
         site: &args.site,
         seed: args.seed,

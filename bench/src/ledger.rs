@@ -45,8 +45,8 @@ impl Entry {
 pub struct Books {
     /// GUIDs whose creates were acknowledged.
     pub acknowledged: HashSet<Uuid>,
-    /// Headquarters' feed, every record of it.
-    pub hq: Vec<Entry>,
+    /// Headquarters' feed, every record of it; absent if nobody knows a headquarters.
+    pub hq: Option<Vec<Entry>>,
     /// The customers of each channel.
     pub channels: Vec<Vec<Entry>>,
 }
@@ -63,10 +63,24 @@ impl Audit {
     /// Compares a part of the customers.
     pub fn add(&mut self, books: &Books) {
         let by_id = |entries: &'_ [Entry]| entries.iter().map(|entry| (entry.id, entry.clone())).collect();
-        let hq: HashMap<Uuid, Entry> = by_id(&books.hq);
         let channels: Vec<HashMap<Uuid, Entry>> =
             books.channels.iter().map(|entries| by_id(entries)).collect();
-        self.count_doubled(&books.hq);
+        self.ledger.acknowledged += books.acknowledged.len() as u64;
+        let Some(hq) = &books.hq else {
+            self.ledger.stores_only = true;
+            let found = |id: &Uuid| channels.iter().any(|channel| channel.contains_key(id));
+            for id in &books.acknowledged {
+                if found(id) {
+                    self.ledger.in_hq += 1;
+                } else {
+                    self.ledger.lost += 1;
+                    self.find("lost", *id);
+                }
+            }
+            return;
+        };
+        self.count_doubled(hq);
+        let hq: HashMap<Uuid, Entry> = by_id(hq);
         for id in &books.acknowledged {
             let Some(record) = hq.get(id) else {
                 if channels.iter().any(|channel| channel.get(id).is_some_and(Entry::is_pending)) {
@@ -83,7 +97,6 @@ impl Audit {
                 self.find("differing", *id);
             }
         }
-        self.ledger.acknowledged += books.acknowledged.len() as u64;
         self.ledger.customers_in_hq += hq.len() as u64;
     }
 
@@ -137,10 +150,15 @@ mod tests {
         Entry { id, account_number, content: Uuid::nil(), has_others_email: false }
     }
 
+    fn hq(books: &mut Books) -> &mut Vec<Entry> {
+        books.hq.as_mut().unwrap()
+    }
+
     fn audit(books: &Books) -> Ledger {
         let mut audit = Audit::default();
         audit.add(books);
-        let numbers: Vec<_> = books.hq.iter().map(|entry| (entry.account_number.clone(), entry.id)).collect();
+        let numbers: Vec<_> =
+            books.hq.iter().flatten().map(|entry| (entry.account_number.clone(), entry.id)).collect();
         audit.add_numbers(&numbers);
         audit.ledger()
     }
@@ -150,7 +168,7 @@ mod tests {
         let all = vec![entry(1, "C-1"), entry(2, "C-2"), entry(3, "C-3")];
         Books {
             acknowledged: all.iter().map(|entry| entry.id).collect(),
-            hq: all.clone(),
+            hq: Some(all.clone()),
             channels: vec![all.clone(), all],
         }
     }
@@ -159,9 +177,9 @@ mod tests {
     fn b6_all_is_well_when_all_agree() {
         let mut books = books();
         // Somebody else's customers are nobody's business.
-        books.hq.extend([entry(8, "C-8"), entry(9, "C-9")]);
+        hq(&mut books).extend([entry(8, "C-8"), entry(9, "C-9")]);
         // The same record seen twice is one customer: paging may overlap.
-        books.hq.push(entry(1, "C-1"));
+        hq(&mut books).push(entry(1, "C-1"));
         let ledger = audit(&books);
         assert!(ledger.holds(), "{ledger:?}");
         assert_eq!((ledger.acknowledged, ledger.in_hq, ledger.customers_in_hq), (3, 3, 5));
@@ -170,7 +188,7 @@ mod tests {
     #[test]
     fn b6_lost_is_found() {
         let mut books = books();
-        books.hq.pop();
+        hq(&mut books).pop();
         books.channels.iter_mut().for_each(|channel| {
             channel.pop();
         });
@@ -186,7 +204,7 @@ mod tests {
     #[test]
     fn b6_pending_is_not_lost() {
         let mut books = books();
-        books.hq.pop();
+        hq(&mut books).pop();
         books.channels[0][2].account_number.clear();
         books.channels[1].pop();
         let ledger = audit(&books);
@@ -203,7 +221,7 @@ mod tests {
         ];
         for (what, double) in doubles {
             let mut books = books();
-            books.hq.push(double);
+            hq(&mut books).push(double);
             let ledger = audit(&books);
             assert_eq!(ledger.doubled, 1, "{what}");
             assert!(!ledger.holds(), "{what}");
@@ -231,8 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn b8_without_headquarters_the_stores_have_to_know_everybody() {
+        let mut books = Books { hq: None, ..books() };
+        books.channels[0].clear();
+        let ledger = audit(&books);
+        assert!(ledger.holds() && ledger.stores_only && ledger.in_hq == 3);
+        books.channels[1].pop();
+        assert_eq!(audit(&books).lost, 1);
+    }
+
+    #[test]
     fn findings_are_bounded() {
-        let books = Books { acknowledged: (1..=100).map(Uuid::from_u128).collect(), ..Books::default() };
+        let books = Books {
+            hq: Some(Vec::new()),
+            acknowledged: (1..=100).map(Uuid::from_u128).collect(),
+            ..Books::default()
+        };
         let ledger = audit(&books);
         assert_eq!((ledger.lost, ledger.examples.len()), (100, MAX_EXAMPLES));
     }

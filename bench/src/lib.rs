@@ -110,7 +110,8 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
 }
 
 async fn check_ledger(args: LedgerArgs) -> Result<ExitCode, Error> {
-    let fleet = Fleet::connect(&Addresses { hq: args.hq, emulator: None, channels: args.channel }).await?;
+    let fleet =
+        Fleet::connect(&Addresses { hq: Some(args.hq), emulator: None, channels: args.channel }).await?;
     let ledger =
         ledger::read::check(&fleet, args.acknowledged.as_deref(), Duration::from_secs_f64(args.wait)).await?;
     if args.json {

@@ -324,6 +324,9 @@ impl WarningKind {
 pub struct Ledger {
     /// Creates that were acknowledged.
     pub acknowledged: u64,
+    /// No headquarters was named: the stores alone were read, and what is said of headquarters is said of them.
+    #[serde(default)]
+    pub stores_only: bool,
     /// Of these: at headquarters.
     pub in_hq: u64,
     /// Of these: neither at headquarters nor waiting in a channel.

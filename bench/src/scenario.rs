@@ -86,6 +86,9 @@ pub async fn measure(
     }
     let site = SiteArgs { channels: scenario.stores, ..args.site.clone() };
     site.check(true)?;
+    if !site.channel.is_empty() && site.hq.is_none() {
+        return Err(Error::Usage("a scenario needs --hq and --emulator beside --channel".to_owned()));
+    }
     let opening = Opening {
         site: &site,
         seed: args.seed,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use service_kit::problem::code_name;
 use tillsync_proto::pb::{
     channel::{
         GetStatusRequest, customer_service_client::CustomerServiceClient,
@@ -38,12 +39,23 @@ pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Where the services are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Addresses {
-    /// Headquarters.
-    pub hq: String,
+    /// Headquarters; absent: only the stores are there to be called.
+    pub hq: Option<String>,
     /// The emulator before it; absent: calls go to headquarters itself.
     pub emulator: Option<String>,
     /// The channels.
     pub channels: Vec<String>,
+}
+
+/// Headquarters.
+#[derive(Debug, Clone)]
+pub struct Headquarters {
+    /// As an administrator sees it.
+    pub admin: AdminServiceClient<Channel>,
+    /// As a channel's exchange sees it.
+    pub exchange: DataExchangeServiceClient<Channel>,
+    /// The real-time service, behind the emulator where there is one.
+    pub rts: RealTimeServiceClient<Channel>,
 }
 
 /// One store.
@@ -53,6 +65,8 @@ pub struct Store {
     pub id: String,
     /// Status calls.
     pub status: StatusServiceClient<Channel>,
+    /// Whether it answers them: the contract of tills does not ask for it.
+    has_status: bool,
     tills: Vec<CustomerServiceClient<Channel>>,
     watchers: Vec<CustomerServiceClient<Channel>>,
 }
@@ -65,8 +79,12 @@ impl Store {
     /// [`Error::Address`], or [`Error::Service`] if it does not answer.
     pub async fn connect(address: &str) -> Result<Self, Error> {
         let mut status = StatusServiceClient::new(connect(address).await?);
-        let said = status.get_status(GetStatusRequest {}).await.map_err(|s| Error::service(address, s))?;
-        let id = said.into_inner().status.unwrap_or_default().channel_id;
+        let (id, has_status) = match status.get_status(GetStatusRequest {}).await {
+            Ok(said) => (said.into_inner().status.unwrap_or_default().channel_id, true),
+            // The contract of tills is all that is asked of it.
+            Err(said) if code_name(said.code()) == "UNIMPLEMENTED" => (address.to_owned(), false),
+            Err(said) => return Err(Error::service(address, said)),
+        };
         let (mut tills, mut watchers) = (Vec::new(), Vec::new());
         for _ in 0..TILL_CONNECTIONS {
             tills.push(CustomerServiceClient::new(connect(address).await?));
@@ -74,7 +92,7 @@ impl Store {
         for _ in 0..WATCH_CONNECTIONS {
             watchers.push(CustomerServiceClient::new(connect(address).await?));
         }
-        Ok(Self { id, status, tills, watchers })
+        Ok(Self { id, status, has_status, tills, watchers })
     }
 
     /// The connection of a till.
@@ -89,12 +107,15 @@ impl Store {
         self.watchers[number % WATCH_CONNECTIONS].clone()
     }
 
-    /// How the channel is.
+    /// How the channel is; as if nothing waited, of one that does not say.
     ///
     /// # Errors
     ///
     /// [`Error::Service`].
     pub async fn status(&self) -> Result<ChannelStatus, Error> {
+        if !self.has_status {
+            return Ok(ChannelStatus::default());
+        }
         let said = self.status.clone().get_status(GetStatusRequest {}).await;
         Ok(said.map_err(|status| Error::service(&self.id, status))?.into_inner().status.unwrap_or_default())
     }
@@ -103,12 +124,7 @@ impl Store {
 /// Headquarters, the emulator and the stores.
 #[derive(Debug, Clone)]
 pub struct Fleet {
-    /// Headquarters, as an administrator sees it.
-    pub admin: AdminServiceClient<Channel>,
-    /// Headquarters, as a channel's exchange sees it.
-    pub exchange: DataExchangeServiceClient<Channel>,
-    /// The real-time service, behind the emulator where there is one.
-    pub rts: RealTimeServiceClient<Channel>,
+    hq: Option<Headquarters>,
     /// The emulator's control.
     pub emulator: Option<EmulatorServiceClient<Channel>>,
     /// The stores; at least one.
@@ -122,27 +138,42 @@ impl Fleet {
     ///
     /// [`Error::Address`], or [`Error::Service`] if one does not answer.
     pub async fn connect(addresses: &Addresses) -> Result<Self, Error> {
-        let hq = connect(&addresses.hq).await?;
-        let (emulator, rts) = match &addresses.emulator {
-            None => (None, hq.clone()),
-            Some(address) => {
-                let channel = connect(address).await?;
-                let mut control = EmulatorServiceClient::new(channel.clone());
-                control.get_profile(GetProfileRequest {}).await.map_err(|s| Error::service(address, s))?;
-                (Some(control), channel)
-            }
-        };
+        let (mut emulator, mut before) = (None, None);
+        if let Some(address) = &addresses.emulator {
+            let channel = connect(address).await?;
+            let mut control = EmulatorServiceClient::new(channel.clone());
+            control.get_profile(GetProfileRequest {}).await.map_err(|s| Error::service(address, s))?;
+            (emulator, before) = (Some(control), Some(channel));
+        }
+        let mut headquarters = None;
+        if let Some(address) = &addresses.hq {
+            let hq = connect(address).await?;
+            headquarters = Some(Headquarters {
+                admin: AdminServiceClient::new(hq.clone()),
+                exchange: DataExchangeServiceClient::new(hq.clone()),
+                rts: RealTimeServiceClient::new(before.unwrap_or(hq)),
+            });
+        }
         let mut stores = Vec::new();
         for address in &addresses.channels {
             stores.push(Store::connect(address).await?);
         }
-        Ok(Self {
-            admin: AdminServiceClient::new(hq.clone()),
-            exchange: DataExchangeServiceClient::new(hq),
-            rts: RealTimeServiceClient::new(rts),
-            emulator,
-            stores,
-        })
+        Ok(Self { hq: headquarters, emulator, stores })
+    }
+
+    /// Headquarters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if none was named.
+    pub fn hq(&self) -> Result<&Headquarters, Error> {
+        self.hq.as_ref().ok_or_else(|| Error::Usage("this needs a headquarters: --hq URL".to_owned()))
+    }
+
+    /// Whether a headquarters was named.
+    #[must_use]
+    pub fn has_hq(&self) -> bool {
+        self.hq.is_some()
     }
 
     /// The profiles in force at headquarters, one for each store.
@@ -154,19 +185,22 @@ impl Fleet {
         let mut profiles = Vec::new();
         for store in &self.stores {
             let request = hq::GetProfileRequest { channel_id: store.id.clone() };
-            let said = self.admin.clone().get_profile(request).await.map_err(at_hq)?;
+            let said = self.hq()?.admin.clone().get_profile(request).await.map_err(at_hq)?;
             profiles.push(said.into_inner().profile.unwrap_or_default());
         }
         Ok(profiles)
     }
 
     /// Sets the mode of every store the documented way: a changed functionality profile at headquarters, carried
-    /// down by 1070. What else the profiles say stays.
+    /// down by 1070. What else the profiles say stays. Without headquarters the stores are as they are.
     ///
     /// # Errors
     ///
     /// [`Error::Service`], or [`Error::ModeTimeout`].
     pub async fn set_mode(&self, mode: Mode, rts_timeout: Duration) -> Result<(), Error> {
+        if !self.has_hq() {
+            return Ok(());
+        }
         let mut profiles = self.profiles().await?;
         for profile in &mut profiles {
             profile.create_customer_async = mode == Mode::Async;
@@ -189,7 +223,7 @@ impl Fleet {
                 from_version: 0,
             };
             let version =
-                self.admin.clone().update_profile(request).await.map_err(at_hq)?.into_inner().version;
+                self.hq()?.admin.clone().update_profile(request).await.map_err(at_hq)?.into_inner().version;
             let arrives = async {
                 let mut asked = false;
                 while store.status().await?.profile_version < version {
@@ -213,7 +247,7 @@ impl Fleet {
         let mut request =
             tonic::Request::new(RunJobRequest { job: job.into(), channel_id: channel_id.to_owned() });
         request.set_timeout(MODE_TIMEOUT);
-        self.admin.clone().run_job(request).await.map_err(at_hq)?;
+        self.hq()?.admin.clone().run_job(request).await.map_err(at_hq)?;
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use tillsync_proto::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     acknowledged::Acknowledged,
@@ -34,7 +35,7 @@ use crate::{
     ledger::read::check,
     machine::{self, Usage},
     relay::Relays,
-    result::{Checks, Ledger, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
+    result::{Checks, Ledger, Mode, ResultFile, Run, SCHEMA_VERSION, Services, Setup, Warning, WarningKind},
     run::{
         Bench, DRAIN_LIMIT,
         generators::{self, Generators},
@@ -58,11 +59,12 @@ pub struct SiteArgs {
     /// Keep the temporary folder with the databases, and say where it is.
     #[arg(long)]
     pub keep: bool,
-    /// A channel that is up already, such as http://127.0.0.1:7201; repeat it for each. Its functionality
-    /// profile is changed during the runs and set back after them.
-    #[arg(long, value_name = "URL", requires = "hq")]
+    /// A channel that is up already, such as http://127.0.0.1:7201, ours or any server that speaks the channel's contract;
+    /// repeat it for each. Its functionality profile is changed during the runs and set back after them.
+    #[arg(long, value_name = "URL")]
     pub channel: Vec<String>,
-    /// The headquarters of these channels.
+    /// The headquarters of these channels. Without it the mode is as the channels have it (name it by --modes), and the
+    /// ledger is that of the stores alone.
     #[arg(long, value_name = "URL", requires = "channel")]
     pub hq: Option<String>,
     /// The emulator between them. Without it the probe goes to headquarters itself.
@@ -92,6 +94,21 @@ impl SiteArgs {
         if has_profile && !self.channel.is_empty() && self.emulator.is_none() {
             return Err(Error::Usage(
                 "--profile needs --emulator: only an emulator has a profile".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that the modes can be switched, if there are several.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`].
+    pub fn check_modes(&self, modes: &[Mode]) -> Result<(), Error> {
+        if !self.channel.is_empty() && self.hq.is_none() && modes.len() != 1 {
+            return Err(Error::Usage(
+                "without --hq the mode cannot be switched: name the one that the channels are in, such as --modes async"
+                    .to_owned(),
             ));
         }
         Ok(())
@@ -163,7 +180,7 @@ impl Site {
         let addresses = match &embedded {
             Some(embedded) => embedded.addresses.clone(),
             None => Addresses {
-                hq: site.hq.clone().unwrap_or_default(),
+                hq: site.hq.clone(),
                 emulator: site.emulator.clone(),
                 channels: site.channel.clone(),
             },
@@ -174,8 +191,14 @@ impl Site {
         let fleet = fleet.await.map_err(std::io::Error::from)??;
         let before = Before::of(&fleet, profile.as_ref()).await?;
         let (profile_toml, capacity_per_s) = in_force(&fleet).await?;
-        let probe_customer = known_customer(&fleet, epoch_micros, seed).await?;
-        acknowledged.add(probe_customer);
+        let (mut probe_customer, mut probe_per_s, mut sample) = (Uuid::nil(), probe_per_s, sample);
+        if fleet.has_hq() {
+            probe_customer = known_customer(&fleet, epoch_micros, seed).await?;
+            acknowledged.add(probe_customer);
+        } else {
+            // There is nowhere to read, and nobody who gives an account number to wait for.
+            (probe_per_s, sample) = (0.0, 0);
+        }
         let others = generators::Setup {
             addresses,
             seed,
@@ -292,7 +315,7 @@ struct Before {
 impl Before {
     /// Remembers it, and gives the emulator the profile that was asked for.
     async fn of(fleet: &Fleet, profile: Option<&Profile>) -> Result<Self, Error> {
-        let profiles = fleet.profiles().await?;
+        let profiles = if fleet.has_hq() { fleet.profiles().await? } else { Vec::new() };
         let mut emulator_toml = None;
         if let (Some(emulator), Some(profile)) = (&fleet.emulator, profile) {
             emulator_toml = profile_text(fleet).await?;

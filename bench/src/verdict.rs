@@ -133,6 +133,12 @@ pub fn ledger(result: &ResultFile) -> String {
 /// A ledger in one line.
 #[must_use]
 pub fn ledger_line(ledger: &Ledger) -> String {
+    if ledger.stores_only {
+        let Ledger { acknowledged, in_hq, lost, .. } = ledger;
+        return format!(
+            "Ledger of the stores alone: {acknowledged} acknowledged, {in_hq} found in a store, {lost} lost."
+        );
+    }
     let mut text = format!(
         "Ledger: {} acknowledged, {} at headquarters, {} lost, {} doubled, {} pending",
         ledger.acknowledged, ledger.in_hq, ledger.lost, ledger.doubled, ledger.pending

@@ -57,7 +57,9 @@ pub async fn check(fleet: &Fleet, acknowledged: Option<&Path>, patience: Duratio
     }
     // Only without a file is every customer one of those that were acknowledged.
     let mut known = acknowledged.is_none().then_some(&mut ids);
-    headquarters(fleet, &shelves, &mut known).await?;
+    if fleet.has_hq() {
+        headquarters(fleet, &shelves, &mut known).await?;
+    }
     for (number, store) in fleet.stores.iter().enumerate() {
         channel(store, &shelves, &channel_name(number), &mut known).await?;
     }
@@ -67,10 +69,12 @@ pub async fn check(fleet: &Fleet, acknowledged: Option<&Path>, patience: Duratio
         let channels = (0..fleet.stores.len()).map(|number| shelves.part(&channel_name(number), part));
         audit.add(&Books {
             acknowledged: shelves.part(ACKNOWLEDGED, part)?.into_iter().collect(),
-            hq: shelves.part(HEADQUARTERS, part)?,
+            hq: if fleet.has_hq() { Some(shelves.part(HEADQUARTERS, part)?) } else { None },
             channels: channels.collect::<Result<_, _>>()?,
         });
-        audit.add_numbers(&shelves.part(NUMBERS, part)?);
+        if fleet.has_hq() {
+            audit.add_numbers(&shelves.part(NUMBERS, part)?);
+        }
     }
     Ok(audit.ledger())
 }
@@ -81,12 +85,16 @@ fn channel_name(number: usize) -> String {
 
 /// Whether nothing is pending and every channel is level with headquarters.
 async fn settled(fleet: &Fleet) -> Result<bool, Error> {
-    let status = fleet.admin.clone().get_status(hq::GetStatusRequest {}).await.map_err(at_hq)?.into_inner();
+    let mut head_version = 0;
+    if let Ok(hq) = fleet.hq() {
+        let status = hq.admin.clone().get_status(hq::GetStatusRequest {}).await.map_err(at_hq)?;
+        head_version = status.into_inner().head_version;
+    }
     let mut settled = true;
     for store in &fleet.stores {
         let store = store.status().await?;
         let applied = store.feed_cursor.map_or(0, |cursor| cursor.version);
-        settled &= store.pending_customers == 0 && applied >= status.head_version;
+        settled &= store.pending_customers == 0 && applied >= head_version;
     }
     Ok(settled)
 }
@@ -100,7 +108,7 @@ fn put(shelf: &mut Shelf, known: &mut Option<&mut Shelf>, entry: &Entry) -> Resu
 }
 
 async fn headquarters(fleet: &Fleet, shelves: &Shelves, known: &mut Option<&mut Shelf>) -> Result<(), Error> {
-    let mut exchange = fleet.exchange.clone();
+    let mut exchange = fleet.hq()?.exchange.clone();
     let (mut customers, mut numbers) = (shelves.shelf(HEADQUARTERS)?, shelves.shelf(NUMBERS)?);
     let mut cursor: Option<FeedCursor> = None;
     loop {

@@ -99,8 +99,9 @@ impl Calls {
     pub async fn probe(self: Arc<Self>, due: Instant) {
         let sent = self.clock.now();
         self.recorder.left(self.after(due), self.after(sent));
+        let Ok(hq) = self.fleet.hq() else { return };
         let get = GetCustomerRequest { customer: self.probe_customer.to_string() };
-        let answer = timeout(CALL_DEADLINE + GRACE, self.fleet.rts.clone().get_customer(as_probe(get))).await;
+        let answer = timeout(CALL_DEADLINE + GRACE, hq.rts.clone().get_customer(as_probe(get))).await;
         let now = self.clock.now();
         let outcome = outcome(answer, now.saturating_duration_since(sent));
         self.recorder.probe(self.after(due), self.after(now), outcome.map(drop));
@@ -150,7 +151,7 @@ pub async fn known_customer(fleet: &Fleet, epoch_micros: i64, seed: u64) -> Resu
     let content = content.map_err(|violations| Error::Usage(violations.to_string()))?;
     let customer = Customer { customer_id: id.to_string(), ..Customer::from(&content) };
     let create = hq::CreateCustomerRequest { customer: Some(customer), fingerprint: Vec::new() };
-    let created = fleet.rts.clone().create_customer(as_probe(create)).await;
+    let created = fleet.hq()?.rts.clone().create_customer(as_probe(create)).await;
     created.map_err(|status| Error::service("headquarters", status))?;
     Ok(id)
 }

@@ -4,6 +4,7 @@
 
 mod schema;
 mod shell;
+mod third_party;
 
 use std::{
     fs,

@@ -33,7 +33,10 @@ impl Chain {
             "customer" => {
                 [&["tillsync", "customer", "--channel", &addresses.channels[0]], &arguments[1..]].concat()
             }
-            command => [&["tillsync", command, "--hq", &addresses.hq], &arguments[1..]].concat(),
+            command => {
+                let hq = addresses.hq.as_deref().unwrap();
+                [&["tillsync", command, "--hq", hq], &arguments[1..]].concat()
+            }
         };
         match Cli::try_parse_from(&cli).unwrap_or_else(|error| panic!("{cli:?}: {error}")).command {
             Some(Command::Hq(args)) => shell::hq::answer(args).await,
