@@ -25,7 +25,7 @@ use crate::{
     load::{Dues, Load},
     measured::Measured,
     progress::Progress,
-    result::{Arrivals, Knee, Mode, ResultFile, Run, Services, Setup, Warning},
+    result::{Arrivals, Knee, Mode, ResultFile, Run, Setup, Warning, whole_millis},
     run::{CALL_DEADLINE, Plan, Recorder},
     scenario::Action,
     session::read_profile,
@@ -162,29 +162,20 @@ impl KneeArgs {
 
     fn setup(&self) -> Setup {
         Setup {
-            services: Services::External,
             channels: self.site.count(),
-            durability: String::new(),
-            capacity_per_s: None,
-            profile_toml: None,
-            scenario: None,
             seed: self.seed,
             arrivals: Arrivals::Poisson,
             seconds: self.seconds,
             warmup_s: self.warmup,
             probe_per_s: self.probe_rate,
-            rts_timeout_ms: millis(Duration::from_secs_f64(self.rts_timeout)),
-            call_deadline_ms: millis(CALL_DEADLINE),
+            rts_timeout_ms: whole_millis(Duration::from_secs_f64(self.rts_timeout)),
+            call_deadline_ms: whole_millis(CALL_DEADLINE),
             sample: self.sample.into(),
             repeat: 1,
             generators: 1,
-            assumed: None,
+            ..Setup::default()
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a run has shown.

@@ -29,7 +29,7 @@ use crate::{
     error::Error,
     machine,
     measured::Measured,
-    result::{Arrivals, Assumed, Mode, ResultFile, Run, SCHEMA_VERSION, Services, Setup},
+    result::{Arrivals, Assumed, Checks, Mode, Process, ResultFile, Run, SCHEMA_VERSION, Services, Setup},
     session::{Session, read_profile, setup},
     trust,
 };
@@ -305,34 +305,48 @@ fn result(args: &PlanArgs, command: Vec<String>, profile: &Profile, runs: Vec<Ru
     let (arrivals, warmup) = Session::new(load, args.chain.stores as usize)
         .map_or((daily, Duration::ZERO), |session| (session.arrivals, session.warmup));
     let seconds = runs.iter().map(|run| run.seconds).fold(0.0, f64::max);
+    let setup = Setup {
+        channels: args.chain.stores as usize,
+        assumed: Some(assumed(
+            (args.chain.sync_overhead, args.chain.async_takes),
+            args.chain.schedules,
+            args.chain.conversion_workers,
+        )),
+        ..setup(load, arrivals, warmup, Duration::from_secs_f64(seconds))
+    };
+    let checks = args.checks.judge(&runs);
+    ResultFile { checks, ..simulated_result(setup, profile, without_threads(command), runs) }
+}
+
+/// The result of a simulation: without a time of day, and without anything that only services have.
+pub(crate) fn simulated_result(
+    setup: Setup,
+    profile: &Profile,
+    command: Vec<String>,
+    runs: Vec<Run>,
+) -> ResultFile {
     ResultFile {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: machine::commit(),
         started: "1970-01-01T00:00:00Z".to_owned(),
         elapsed_s: runs.iter().map(|run| run.seconds).sum(),
-        command: without_threads(command),
+        command,
         interrupted: false,
         machine: machine::machine(),
         setup: Setup {
             services: Services::Simulated,
-            channels: args.chain.stores as usize,
             durability: "simulated".to_owned(),
             capacity_per_s: Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite()),
             profile_toml: profile.to_toml().ok(),
-            assumed: Some(assumed(
-                (args.chain.sync_overhead, args.chain.async_takes),
-                args.chain.schedules,
-                args.chain.conversion_workers,
-            )),
-            ..setup(load, arrivals, warmup, Duration::from_secs_f64(seconds))
+            ..setup
         },
-        checks: args.checks.judge(&runs),
         runs,
         knees: Vec::new(),
         ledger: None,
         warnings: Vec::new(),
-        process: crate::result::Process::default(),
+        checks: Checks::default(),
+        process: Process::default(),
     }
 }
 

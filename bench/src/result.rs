@@ -1,7 +1,7 @@
 //! What was measured, as plain data: the file `result.json`, and all that table and report are made from. Its
 //! schema is `schema/result.schema.json`. Units stand last in names.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -118,8 +118,8 @@ pub struct Machine {
     pub os: String,
 }
 
-/// What was asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What was asked for. Whoever measures or simulates fills in what it knows.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Setup {
     /// Whether the services ran in the harness's process (loopback TCP) or were up already.
     pub services: Services,
@@ -157,6 +157,12 @@ pub struct Setup {
     /// What a simulation assumes of what it does not simulate; absent if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assumed: Option<Assumed>,
+}
+
+/// A duration in whole milliseconds, as files have it.
+#[must_use]
+pub fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A scenario.
@@ -197,22 +203,24 @@ pub struct Assumed {
 }
 
 /// Where the services ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Services {
     /// In the harness's process.
     Embedded,
     /// They were up already (rule B8).
+    #[default]
     External,
     /// There were none: the run was simulated, in virtual time (rule B10).
     Simulated,
 }
 
 /// Where arrivals came from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]
 pub enum Arrivals {
     /// Independent of each other.
+    #[default]
     Poisson,
     /// At equal distances.
     Constant,

@@ -13,7 +13,7 @@ use crate::{
     compare::write_and_say,
     error::Error,
     progress::Progress,
-    result::{Played, ResultFile, Run, Services, Setup, Warning},
+    result::{Played, ResultFile, Run, Setup, Warning, whole_millis},
     run::{CALL_DEADLINE, Plan, Recorder},
     site::{Opening, Site, SiteArgs, unreadable},
     trust,
@@ -142,13 +142,8 @@ pub async fn measure(
 }
 
 fn setup(args: &ScenarioArgs, scenario: &Scenario) -> Setup {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Setup {
-        services: Services::External,
         channels: scenario.stores.into(),
-        durability: String::new(),
-        capacity_per_s: None,
-        profile_toml: None,
         scenario: Some(Played {
             name: scenario.name.clone(),
             look_for: scenario.look_for.clone(),
@@ -157,13 +152,12 @@ fn setup(args: &ScenarioArgs, scenario: &Scenario) -> Setup {
         seed: args.seed,
         arrivals: scenario.arrivals.clone(),
         seconds: scenario.load.measured.as_secs_f64(),
-        warmup_s: 0.0,
         probe_per_s: scenario.probe_per_s,
-        rts_timeout_ms: millis(scenario.rts_timeout),
-        call_deadline_ms: millis(CALL_DEADLINE),
+        rts_timeout_ms: whole_millis(scenario.rts_timeout),
+        call_deadline_ms: whole_millis(CALL_DEADLINE),
         sample: args.sample.into(),
         repeat: 1,
         generators: 1,
-        assumed: None,
+        ..Setup::default()
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     cli::{ArrivalKind, LoadArgs, Rate},
     error::Error,
     load::{Dues, Load},
-    result::{Arrivals, Mode, Services, Setup},
+    result::{Arrivals, Mode, Setup, whole_millis},
     run::{CALL_DEADLINE, Plan},
     trace::{Day, Trace},
 };
@@ -188,25 +188,18 @@ impl Session {
 
 /// What was asked for, as the result has it; who made it fills in the rest.
 pub(crate) fn setup(load: &LoadArgs, arrivals: Arrivals, warmup: Duration, measured: Duration) -> Setup {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Setup {
-        services: Services::External,
-        channels: 0,
-        durability: String::new(),
-        capacity_per_s: None,
-        profile_toml: None,
-        scenario: None,
         seed: load.seed,
         arrivals,
         seconds: measured.as_secs_f64(),
         warmup_s: warmup.as_secs_f64(),
         probe_per_s: load.probe_rate,
-        rts_timeout_ms: millis(Duration::from_secs_f64(load.rts_timeout)),
-        call_deadline_ms: millis(CALL_DEADLINE),
+        rts_timeout_ms: whole_millis(Duration::from_secs_f64(load.rts_timeout)),
+        call_deadline_ms: whole_millis(CALL_DEADLINE),
         sample: load.sample.into(),
         repeat: load.repeat,
         generators: 1,
-        assumed: None,
+        ..Setup::default()
     }
 }
 

@@ -8,10 +8,9 @@ use super::{KneeArgs, Seen, knee, search::Search, sort};
 use crate::{
     cli::ChecksArgs,
     error::Error,
-    machine,
     measured::Measured,
     plan::{self, Schedules, overhead::Overhead, scenario::Scenario},
-    result::{Mode, Process, ResultFile, SCHEMA_VERSION, Services, Setup},
+    result::{Mode, ResultFile, Setup},
     trust,
 };
 
@@ -27,7 +26,6 @@ const SCHEDULES: Schedules = Schedules([0.5; 3]);
 /// A profile that makes no sense.
 pub fn find(args: &KneeArgs, command: Vec<String>) -> Result<ResultFile, Error> {
     let profile = args.profile()?.unwrap_or_default();
-    let capacity_per_s = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
     let (mut runs, mut knees) = (Vec::new(), Vec::new());
     for mode in args.modes() {
         let (measured, search) = look(args, &profile, mode)?;
@@ -35,30 +33,9 @@ pub fn find(args: &KneeArgs, command: Vec<String>) -> Result<ResultFile, Error> 
         knees.push(knee(args.slo, mode, &search));
     }
     sort(&mut runs);
-    Ok(ResultFile {
-        schema_version: SCHEMA_VERSION,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: machine::commit(),
-        started: "1970-01-01T00:00:00Z".to_owned(),
-        elapsed_s: runs.iter().map(|run| run.seconds).sum(),
-        command,
-        interrupted: false,
-        machine: machine::machine(),
-        setup: Setup {
-            services: Services::Simulated,
-            durability: "simulated".to_owned(),
-            capacity_per_s,
-            profile_toml: profile.to_toml().ok(),
-            assumed: Some(plan::assumed(OVERHEAD_MS, SCHEDULES, 0)),
-            ..args.setup()
-        },
-        checks: ChecksArgs { slo: Vec::new(), strict: args.strict }.judge(&runs),
-        runs,
-        knees,
-        ledger: None,
-        warnings: Vec::new(),
-        process: Process::default(),
-    })
+    let setup = Setup { assumed: Some(plan::assumed(OVERHEAD_MS, SCHEDULES, 0)), ..args.setup() };
+    let checks = ChecksArgs { slo: Vec::new(), strict: args.strict }.judge(&runs);
+    Ok(ResultFile { checks, knees, ..plan::simulated_result(setup, &profile, command, runs) })
 }
 
 /// Looks for the knee of one mode.
