@@ -80,12 +80,7 @@ impl Callers {
         seed: u64,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let mut channels = Vec::new();
-        for _ in 0..connections {
-            let address = address.to_owned();
-            let connecting = generator.spawn(async move { connect(&address).await });
-            channels.push(connecting.await.map_err(std::io::Error::from)??);
-        }
+        let connections = connected(generator, address, connections).await?;
         let template = |number| {
             let mut rng = rng_of(seed, 0, number);
             let id = guid(0, &mut rng);
@@ -96,7 +91,7 @@ impl Callers {
         };
         Ok(Self {
             clock: Arc::clone(clock),
-            connections: channels,
+            connections,
             callers: callers.into(),
             seed,
             templates: (0..TEMPLATES).filter_map(template).collect(),
@@ -152,4 +147,19 @@ impl Callers {
         let id = guid(self.clock.wall_micros(), &mut rng_of(self.seed, 1, number));
         self.templates[(number % TEMPLATES) as usize].with(id)
     }
+}
+
+/// So many connections, which the generator's threads drive.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn connected(generator: &Generator, address: &str, count: u16) -> Result<Vec<Channel>, Error> {
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        let address = address.to_owned();
+        let connecting = generator.spawn(async move { connect(&address).await });
+        connections.push(connecting.await.map_err(std::io::Error::from)??);
+    }
+    Ok(connections)
 }

@@ -4,6 +4,7 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
+use clap::Args;
 use rts_emulator::Profile;
 use serde::Serialize;
 use service_kit::clock::{Clock, SystemClock};
@@ -15,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     callers::{Callers, Calls, Kind},
-    cli::CeilingArgs,
+    cli::within,
     embedded::{DURABILITY, Embedded},
     error::Error,
     generator::Generator,
@@ -31,6 +32,36 @@ const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the tables may take to hold what is in the log.
 const LEVEL_LIMIT: Duration = Duration::from_secs(120);
+
+/// Options of the ceiling.
+#[derive(Debug, Clone, Args)]
+pub struct CeilingArgs {
+    /// Rounds of Ping and create in turn, 1 to 1000.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Seconds of each half of a round, 0.25 to 3600.
+    #[arg(long, default_value = "4", value_parser = seconds, allow_negative_numbers = true)]
+    pub seconds: f64,
+    /// Calls under way at once, 1 to 4096.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub callers: u16,
+    /// Connections they share, 1 to 256; a server takes 200 calls at once on each.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub connections: u16,
+    /// Leave the upload, the customer sync job and 1010 running. Without it they are held while it is measured.
+    #[arg(long)]
+    pub jobs: bool,
+    /// Seed of the customers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    within(text, 0.25..=3600.0)
+}
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]

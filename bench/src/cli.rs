@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
+    ceiling::CeilingArgs,
     chain::UpArgs,
     diff::DiffArgs,
     knee::KneeArgs,
@@ -30,8 +31,7 @@ use crate::{
 /// Exit codes: 0 all is well; 1 a customer was lost or doubled, or a channel and headquarters differ, or the doctor
 /// has found something amiss, or a plan and a run of the same case do not agree (plan --check); 2 a goal was missed
 /// (--slo), or a comparison shows that something became worse (diff); 3 a measurement cannot be trusted (--strict), or
-/// cannot tell (diff); 64 what was asked for
-/// makes no sense; 69 a service cannot be had; 74 a file cannot be written.
+/// cannot tell (diff); 64 what was asked for makes no sense; 69 a service cannot be had; 74 a file cannot be written.
 #[derive(Debug, Parser)]
 #[command(name = "tillsync", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -145,8 +145,8 @@ pub struct LoadArgs {
     /// Most creates of each run that are followed until every store finds them, 0 to 400.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=400), value_name = "N")]
     pub sample: u16,
-    /// How often each run is made, 1 to 100, all runs in turn, each time with other arrivals: the uncertainty of a
-    /// comparison (tillsync diff) is taken from it.
+    /// How often each run is made, 1 to 100, all runs in turn, each time with other Poisson arrivals and other chance at
+    /// headquarters: the uncertainty of a comparison (tillsync diff) is taken from it.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100), value_name = "N")]
     pub repeat: u32,
     /// Folder for result.json and report.html; compare also writes acknowledged.txt.
@@ -199,32 +199,6 @@ impl ChecksArgs {
         let slos = self.slo.iter().flat_map(|slo| slo.judge(runs)).collect();
         Checks { strict: self.strict, slos }
     }
-}
-
-/// Options of the ceiling.
-#[derive(Debug, Clone, Args)]
-pub struct CeilingArgs {
-    /// Rounds of Ping and create in turn, 1 to 1000.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub rounds: u16,
-    /// Seconds of each half of a round, 0.25 to 3600.
-    #[arg(long, default_value = "4", value_parser = seconds, allow_negative_numbers = true)]
-    pub seconds: f64,
-    /// Calls under way at once, 1 to 4096.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub callers: u16,
-    /// Connections they share, 1 to 256; a server takes 200 calls at once on each.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub connections: u16,
-    /// Leave the upload, the customer sync job and 1010 running. Without it they are held while it is measured.
-    #[arg(long)]
-    pub jobs: bool,
-    /// Seed of the customers.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of the ledger.
@@ -322,10 +296,6 @@ pub(crate) fn within(text: &str, range: RangeInclusive<f64>) -> Result<f64, Stri
     } else {
         Err(format!("is not from {} to {}", range.start(), range.end()))
     }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    within(text, 0.25..=3600.0)
 }
 
 fn measured(text: &str) -> Result<f64, String> {

@@ -167,7 +167,7 @@ async fn every_run(
 ) -> Vec<Run> {
     let mut runs: Vec<Measured> = Vec::new();
     for plan in plans {
-        let recorder = Arc::new(Recorder::new(plan.window(), Duration::MAX));
+        let recorder = Arc::new(Recorder::new(plan.load.window(), Duration::MAX));
         let mode = Action::Mode(plan.mode);
         let making = async {
             tokio::select! {

@@ -227,7 +227,7 @@ impl Counts {
         }
     }
 
-    /// Adds what was counted apart, in a window of the same length.
+    /// Adds what another generator has counted at the same time, in a window of the same length.
     pub fn add(&mut self, other: &Self) {
         self.within_goal += other.within_goal;
         self.arrivals += other.arrivals;

@@ -103,7 +103,7 @@ pub struct KneeArgs {
     /// What is measured.
     #[command(flatten)]
     pub site: SiteArgs,
-    /// What else it has to keep.
+    /// Reasons not to trust a run are failures, exit code 3; drift and outliers, which runs near a knee have, are none.
     #[arg(long)]
     pub strict: bool,
 }
@@ -125,13 +125,6 @@ fn most(text: &str) -> Result<f64, String> {
 }
 
 impl KneeArgs {
-    fn modes(&self) -> Vec<Mode> {
-        let mut modes = self.modes.clone();
-        modes.sort();
-        modes.dedup();
-        modes
-    }
-
     fn profile(&self) -> Result<Option<Profile>, Error> {
         self.profile.as_deref().map(read_profile).transpose()
     }
@@ -268,7 +261,7 @@ pub async fn measure(
     let progress = Progress::new(args.plain, None);
     let (mut runs, mut knees, mut warnings): (Vec<Run>, Vec<Knee>, Vec<Warning>) = Default::default();
     let mut number = 0;
-    for mode in args.modes() {
+    for mode in Mode::distinct(&args.modes) {
         let looked = look(args, &site, mode, &progress, &mut number).await;
         let (measured, search) = match looked {
             Ok(looked) => looked,
@@ -312,7 +305,7 @@ async fn look(
             dues: Default::default(),
         };
         *number += 1;
-        let recorder = Arc::new(Recorder::new(plan.window(), args.slo.time()));
+        let recorder = Arc::new(Recorder::new(plan.load.window(), args.slo.time()));
         let Some(run) = progress.watch(&plan, &recorder, bench.run(&plan, &recorder)).await? else { break };
         let seen = Seen::of(&run);
         measured.push(run);

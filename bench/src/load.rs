@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
-use crate::arrivals::{Arrival, constant, poisson, varying};
+use crate::{
+    arrivals::{Arrival, constant, poisson, varying},
+    counts::Window,
+};
 
 /// What all modes are put to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,6 +65,12 @@ impl Load {
         }
     }
 
+    /// What of it is measured.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        Window { start: self.warmup, end: self.warmup + self.measured }
+    }
+
     /// How many are expected to fall due while it is measured.
     #[must_use]
     pub fn expected(&self) -> u64 {
@@ -78,6 +87,13 @@ impl Load {
         }
     }
 
+    /// Every how many arrivals one is followed, so that those followed are spread evenly and no more than `sample`. Of
+    /// several generators only the first follows, whose creates are those with a multiple of their count as number.
+    #[must_use]
+    pub fn follow_every(&self, sample: usize, generators: u64) -> u64 {
+        every(self.expected(), sample).checked_next_multiple_of(generators).unwrap_or(u64::MAX)
+    }
+
     /// The same for another repetition, from 1: Poisson arrivals are drawn anew, so that repetitions are independent.
     #[must_use]
     pub fn repeated(&self, repeat: u32) -> Self {
@@ -88,4 +104,10 @@ impl Load {
         }
         load
     }
+}
+
+/// Of so many, every how many make no more than `sample`.
+#[must_use]
+pub fn every(of: u64, sample: usize) -> u64 {
+    if sample == 0 { u64::MAX } else { of.div_ceil(sample as u64).max(1) }
 }

@@ -117,7 +117,10 @@ impl Measured {
     pub fn add(&mut self, other: Self) {
         let share = other.seconds / (self.seconds + other.seconds).max(f64::EPSILON);
         let mean = |own: f64, others: f64| own + (others - own) * share;
+        // Repetitions come one after the other: unlike generators they are not under way at once.
+        let in_flight_max = self.counts.in_flight_max.max(other.counts.in_flight_max);
         self.counts.add(&other.counts);
+        self.counts.in_flight_max = in_flight_max;
         self.sampled.findable.add(&other.sampled.findable);
         self.sampled.account.add(&other.sampled.account);
         let (sample, others) = (&mut self.sampled.sample, other.sampled.sample);
@@ -204,6 +207,7 @@ mod tests {
     fn repetition(repeat: u32, ms: u64, utilization: f64) -> Measured {
         let second = Duration::from_secs(1);
         let mut counts = Counts::new(Window { start: Duration::ZERO, end: second }, second);
+        counts.in_flight_max = repeat.into();
         for n in 0..10 {
             let due = Duration::from_millis(n * 90);
             counts.create(due, due + Duration::from_millis(ms), Ok(Path::Sync));
@@ -228,6 +232,6 @@ mod tests {
         );
         let hq = run.hq.unwrap();
         assert!((hq.utilization - 0.4).abs() < 1e-9 && hq.queue_max == 3);
-        assert_eq!(measured.kept(), (30, 30));
+        assert_eq!((measured.kept(), run.generator.in_flight_max), ((30, 30), 3));
     }
 }

@@ -19,7 +19,7 @@ use tonic::client::Grpc;
 
 use crate::{
     arrivals::poisson,
-    callers::{Callers, Kind, PING},
+    callers::{Callers, Kind, PING, connected},
     cli::within,
     embedded::Embedded,
     error::Error,
@@ -29,7 +29,6 @@ use crate::{
     raw::call,
     result::TwoPercentiles,
     say,
-    services::connect,
     stats::{Durations, Spread},
     verdict::millis,
 };
@@ -168,12 +167,7 @@ async fn calls(
     length: Duration,
     seed: u64,
 ) -> Result<(TwoPercentiles, TwoPercentiles), Error> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let address = address.to_owned();
-        let connecting = generator.spawn(async move { connect(&address).await });
-        connections.push(connecting.await.map_err(std::io::Error::from)??);
-    }
+    let connections = connected(generator, address, CONNECTIONS).await?;
     let figures = Arc::new(Mutex::new((Durations::default(), Durations::default())));
     let (recorded, now, handle) = (Arc::clone(&figures), Arc::clone(clock), generator.handle());
     let arrivals = poisson(per_s, length, 1, StdRng::seed_from_u64(seed));

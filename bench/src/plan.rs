@@ -27,6 +27,7 @@ use crate::{
     cli::{ArrivalKind, ChecksArgs, LoadArgs, within},
     compare::write_and_say,
     error::Error,
+    load::every,
     machine,
     measured::Measured,
     result::{Arrivals, Assumed, Checks, Mode, Process, ResultFile, Run, SCHEMA_VERSION, Services, Setup},
@@ -208,7 +209,7 @@ pub async fn plan(args: PlanArgs, command: Vec<String>) -> Result<ExitCode, Erro
 pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
     let load = &args.load;
     let profile = load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
-    let capacity = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    let capacity = profile.limit_per_s();
     if matches!(load.arrivals, ArrivalKind::Closed(_)) {
         return Err(Error::Usage(
             "--arrivals closed:N is for tillsync compare: a plan has no callers".to_owned(),
@@ -248,13 +249,10 @@ pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
 fn day(args: &PlanArgs, profile: &Profile) -> Result<Vec<Run>, Error> {
     let load = &args.load;
     let (curve, sizes) = (Curve::day(args.chain.creates_per_day()), args.chain.sizes(load.seed));
-    let mut modes = load.modes.clone();
-    modes.sort();
-    modes.dedup();
     let measured = load.seconds.map_or(DAY, Duration::from_secs_f64);
     let expected = args.chain.creates_per_day() * (measured.as_secs_f64() / DAY.as_secs_f64());
     args.chain.check(expected)?;
-    in_parallel(args.chain.threads(), modes, |mode| {
+    in_parallel(args.chain.threads(), Mode::distinct(&load.modes), |mode| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
         let scenario = scenario(args, profile, mode, expected as u64, Duration::ZERO, measured);
         let traffic = Traffic::drawn(&curve, &sizes, measured, load.seed);
@@ -288,10 +286,7 @@ fn scenario(
         probe_per_s: load.probe_rate,
         warmup,
         measured,
-        follow_every: match load.sample {
-            0 => u64::MAX,
-            sample => creates.div_ceil(sample.into()).max(1),
-        },
+        follow_every: every(creates, load.sample.into()),
         ..Scenario::new(profile.clone(), mode, chain.stores as usize, chain.overhead(), chain.jobs())
     }
 }
@@ -337,7 +332,7 @@ pub(crate) fn simulated_result(
         setup: Setup {
             services: Services::Simulated,
             durability: "simulated".to_owned(),
-            capacity_per_s: Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite()),
+            capacity_per_s: profile.limit_per_s(),
             profile_toml: profile.to_toml().ok(),
             ..setup
         },

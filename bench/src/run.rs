@@ -11,7 +11,6 @@ mod stores;
 use std::{sync::Arc, time::Duration};
 
 use service_kit::clock::Clock;
-use tillsync_proto::pb::emulator::{StartOutageRequest, UpdateProfileRequest};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,7 +26,7 @@ use crate::{
     relay::Relays,
     result::{Backlog, Mode, Process},
     scenario::{Action, Due},
-    services::{Fleet, LOOK_PAUSE},
+    services::{Fleet, LOOK_PAUSE, toml_of},
 };
 
 use calls::Calls;
@@ -91,14 +90,6 @@ pub struct Plan {
     pub dues: Arc<[Due]>,
 }
 
-impl Plan {
-    /// What of it is measured.
-    #[must_use]
-    pub fn window(&self) -> Window {
-        Window { start: self.load.warmup, end: self.load.warmup + self.load.measured }
-    }
-}
-
 /// The start of a run's load, and what of it is measured.
 #[derive(Debug, Clone, Copy)]
 struct Timeline {
@@ -121,7 +112,7 @@ impl Bench {
     ///
     /// A service that cannot be read, a generator that has failed, or a thread that cannot be had.
     pub async fn run(&self, plan: &Plan, recorder: &Arc<Recorder>) -> Result<Option<Measured>, Error> {
-        let time = Timeline::new(self.clock.now() + LEAD, plan.window());
+        let time = Timeline::new(self.clock.now() + LEAD, plan.load.window());
         let followed = Arc::new(Followed::new(Arc::clone(&self.clock), self.fleet.stores.clone()));
         let calls = Arc::new(Calls {
             clock: Arc::clone(&self.clock),
@@ -134,8 +125,8 @@ impl Bench {
             start: time.zero,
             run: plan.number,
             probe_customer: self.probe_customer,
-            window: plan.window(),
-            follow_every: self.follow_every(plan),
+            window: plan.load.window(),
+            follow_every: plan.load.follow_every(self.sample, self.generators.count()),
         });
         let share = Share { number: 0, of: self.generators.count() };
         let beside = Beside { probe_per_s: self.probe_per_s, yardstick_per_s: YARDSTICK_PER_S };
@@ -148,9 +139,8 @@ impl Bench {
             self.generators.make(plan, start_micros, recorder, &self.stop),
             self.change_all(&plan.dues, time),
         );
-        if let Some(relays) = &self.relays {
-            relays.mend();
-        }
+        // A run that was ended early may have come no further than the beginning of an outage.
+        self.set_right(&plan.dues).await?;
         changed?;
         driven.made().await;
         let interrupted = self.stop.is_cancelled();
@@ -191,29 +181,24 @@ impl Bench {
         Ok(())
     }
 
+    /// Mends the ways, and ends an outage.
+    async fn set_right(&self, dues: &[Due]) -> Result<(), Error> {
+        self.relays.iter().for_each(Relays::mend);
+        if dues.iter().any(|due| matches!(due.action, Action::Outage(_))) {
+            self.fleet.end_outage().await?;
+        }
+        Ok(())
+    }
+
     /// Changes headquarters, the way to it, or the stores.
     ///
     /// # Errors
     ///
     /// A service that refuses, or there is no emulator to change.
     pub async fn change(&self, action: &Action) -> Result<(), Error> {
-        let at_emulator = |status| Error::service("the emulator", status);
-        let emulator = || {
-            let none = || Error::Usage("there is no emulator to change headquarters with".to_owned());
-            self.fleet.emulator.clone().ok_or_else(none)
-        };
         match action {
-            Action::Outage(time) => {
-                let duration = prost_types::Duration::try_from(*time).ok();
-                emulator()?.start_outage(StartOutageRequest { duration }).await.map_err(at_emulator)?;
-            }
-            Action::Profile(profile) => {
-                let profile_toml = profile.to_toml().map_err(|error| Error::Usage(error.to_string()))?;
-                emulator()?
-                    .update_profile(UpdateProfileRequest { profile_toml })
-                    .await
-                    .map_err(at_emulator)?;
-            }
+            Action::Outage(time) => self.fleet.start_outage(*time).await?,
+            Action::Profile(profile) => self.fleet.set_emulator(&toml_of(profile)?).await?,
             Action::Mode(mode) => self.fleet.set_mode(*mode, self.rts_timeout).await?,
             Action::Cut => self.relays.iter().for_each(Relays::cut),
             Action::Mend => self.relays.iter().for_each(Relays::mend),
@@ -225,18 +210,6 @@ impl Bench {
     fn wall_micros(&self, instant: Instant) -> i64 {
         let ahead = instant.saturating_duration_since(self.clock.now());
         self.clock.wall_micros() + i64::try_from(ahead.as_micros()).unwrap_or_default()
-    }
-
-    /// Evenly spread: every so many arrivals, so that no more than the sample is followed. Only this process follows
-    /// creates: with others beside it, it has fewer to choose from.
-    fn follow_every(&self, plan: &Plan) -> u64 {
-        let of = self.generators.count();
-        match self.sample as u64 {
-            0 => u64::MAX,
-            // Its own creates are those whose number is a multiple of the generators' count.
-            sample if of > 1 => plan.load.expected().div_ceil(sample).next_multiple_of(of),
-            sample => plan.load.expected().div_ceil(sample).max(1),
-        }
     }
 
     async fn measure_process(&self, time: Timeline) -> Process {

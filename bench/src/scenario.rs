@@ -76,7 +76,8 @@ pub async fn measure(
     command: Vec<String>,
     stop: CancellationToken,
 ) -> Result<ResultFile, Error> {
-    let scenario = read(&args.file, args.shorten, args.seed)?;
+    let external = (!args.site.channel.is_empty()).then_some(args.site.channel.len());
+    let scenario = read(&args.file, args.shorten, args.seed, external)?;
     let goes_offline = scenario.dues.iter().any(|due| due.action == Action::Cut);
     if goes_offline && !args.site.channel.is_empty() {
         return Err(Error::Usage(
@@ -102,12 +103,10 @@ pub async fn measure(
     let site = Site::open(opening, stop).await?;
     let progress = Progress::new(args.plain, Some(scenario.modes.len()));
     let (mut runs, mut warnings): (Vec<Run>, Vec<Warning>) = Default::default();
-    let mut load = scenario.load.clone();
-    load.channels = site.bench.fleet.stores.len();
     for (number, mode) in (0..).zip(scenario.modes.iter().copied()) {
         let dues = scenario.dues.clone().into();
-        let plan = Plan { number, mode, load: load.clone(), repeat: 1, dues };
-        let recorder = Arc::new(Recorder::new(plan.window(), Duration::MAX));
+        let plan = Plan { number, mode, load: scenario.load.clone(), repeat: 1, dues };
+        let recorder = Arc::new(Recorder::new(plan.load.window(), Duration::MAX));
         let making = async {
             // What the one before has left behind is over, and schedules of the profile begin anew.
             site.bench.change(&Action::Profile(Box::new(scenario.profile.clone()))).await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rts_emulator::Profile;
 use serde::{Deserialize, Serialize};
 use service_kit::problem::code_name;
 use tillsync_proto::pb::{
@@ -10,7 +11,10 @@ use tillsync_proto::pb::{
         status_service_client::StatusServiceClient,
     },
     common::{ChannelStatus, FunctionalityProfile, Job},
-    emulator::{GetProfileRequest, emulator_service_client::EmulatorServiceClient},
+    emulator::{
+        EndOutageRequest, GetProfileRequest, StartOutageRequest,
+        UpdateProfileRequest as UpdateEmulatorRequest, emulator_service_client::EmulatorServiceClient,
+    },
     hq::{
         self, RunJobRequest, UpdateProfileRequest, admin_service_client::AdminServiceClient,
         data_exchange_service_client::DataExchangeServiceClient,
@@ -176,6 +180,54 @@ impl Fleet {
         self.hq.is_some()
     }
 
+    /// The emulator's profile as TOML; nothing without an emulator.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`].
+    pub async fn emulator_toml(&self) -> Result<Option<String>, Error> {
+        let Some(emulator) = &self.emulator else { return Ok(None) };
+        let said = emulator.clone().get_profile(GetProfileRequest {}).await.map_err(at_emulator)?;
+        Ok(Some(said.into_inner().profile_toml))
+    }
+
+    /// Gives the emulator a profile, whose schedules begin then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`], or [`Error::Usage`] without an emulator.
+    pub async fn set_emulator(&self, profile_toml: &str) -> Result<(), Error> {
+        let update = UpdateEmulatorRequest { profile_toml: profile_toml.to_owned() };
+        self.emulator()?.update_profile(update).await.map_err(at_emulator)?;
+        Ok(())
+    }
+
+    /// Headquarters is out from now on, for so long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Fleet::set_emulator`].
+    pub async fn start_outage(&self, time: Duration) -> Result<(), Error> {
+        let duration = prost_types::Duration::try_from(time).ok();
+        self.emulator()?.start_outage(StartOutageRequest { duration }).await.map_err(at_emulator)?;
+        Ok(())
+    }
+
+    /// Such an outage is over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Fleet::set_emulator`].
+    pub async fn end_outage(&self) -> Result<(), Error> {
+        self.emulator()?.end_outage(EndOutageRequest {}).await.map_err(at_emulator)?;
+        Ok(())
+    }
+
+    fn emulator(&self) -> Result<EmulatorServiceClient<Channel>, Error> {
+        let none = || Error::Usage("there is no emulator to change headquarters with".to_owned());
+        self.emulator.clone().ok_or_else(none)
+    }
+
     /// The profiles in force at headquarters, one for each store.
     ///
     /// # Errors
@@ -263,6 +315,19 @@ impl Fleet {
         }
         Ok(pending)
     }
+}
+
+/// A profile as the emulator takes it.
+///
+/// # Errors
+///
+/// [`Error::Usage`]; a checked profile has none.
+pub(crate) fn toml_of(profile: &Profile) -> Result<String, Error> {
+    profile.to_toml().map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn at_emulator(status: Status) -> Error {
+    Error::service("the emulator", status)
 }
 
 /// An error of headquarters.

@@ -84,12 +84,9 @@ impl Session {
                 (Source::Rates { rates: args.rates.clone(), poisson }, arrivals)
             }
         };
-        let mut modes = args.modes.clone();
-        modes.sort();
-        modes.dedup();
         Ok(Self {
             source,
-            modes,
+            modes: Mode::distinct(&args.modes),
             channels,
             seed: args.seed,
             repeat: args.repeat,

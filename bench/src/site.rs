@@ -16,13 +16,7 @@ use service_kit::{
     config::Chain,
 };
 use tempfile::TempDir;
-use tillsync_proto::{
-    Micros,
-    pb::{
-        common::FunctionalityProfile,
-        emulator::{GetProfileRequest, UpdateProfileRequest},
-    },
-};
+use tillsync_proto::{Micros, pb::common::FunctionalityProfile};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -41,7 +35,7 @@ use crate::{
         generators::{self, Generators},
         known_customer,
     },
-    services::{Addresses, Fleet},
+    services::{Addresses, Fleet, toml_of},
 };
 
 /// The file of acknowledged GUIDs, in the folder for results.
@@ -190,7 +184,9 @@ impl Site {
         let fleet = generator.spawn(async move { Fleet::connect(&connecting).await });
         let fleet = fleet.await.map_err(std::io::Error::from)??;
         let before = Before::of(&fleet, profile.as_ref()).await?;
-        let (profile_toml, capacity_per_s) = in_force(&fleet).await?;
+        let profile_toml = fleet.emulator_toml().await?;
+        let in_force = profile_toml.as_deref().and_then(|text| Profile::parse(text).ok());
+        let capacity_per_s = in_force.and_then(|profile| profile.limit_per_s());
         let (mut probe_customer, mut probe_per_s, mut sample) = (Uuid::nil(), probe_per_s, sample);
         if fleet.has_hq() {
             probe_customer = known_customer(&fleet, epoch_micros, seed).await?;
@@ -317,40 +313,19 @@ impl Before {
     async fn of(fleet: &Fleet, profile: Option<&Profile>) -> Result<Self, Error> {
         let profiles = if fleet.has_hq() { fleet.profiles().await? } else { Vec::new() };
         let mut emulator_toml = None;
-        if let (Some(emulator), Some(profile)) = (&fleet.emulator, profile) {
-            emulator_toml = profile_text(fleet).await?;
-            let text = profile.to_toml().map_err(|error| Error::Usage(error.to_string()))?;
-            let update = UpdateProfileRequest { profile_toml: text };
-            emulator.clone().update_profile(update).await.map_err(at_emulator)?;
+        if let Some(profile) = profile.filter(|_| fleet.emulator.is_some()) {
+            emulator_toml = fleet.emulator_toml().await?;
+            fleet.set_emulator(&toml_of(profile)?).await?;
         }
         Ok(Self { profiles, emulator_toml })
     }
 
     async fn restore(&self, fleet: &Fleet) -> Result<(), Error> {
-        if let (Some(emulator), Some(profile_toml)) = (&fleet.emulator, self.emulator_toml.clone()) {
-            let update = UpdateProfileRequest { profile_toml };
-            emulator.clone().update_profile(update).await.map_err(at_emulator)?;
+        if let Some(profile_toml) = &self.emulator_toml {
+            fleet.set_emulator(profile_toml).await?;
         }
         fleet.set_profiles(&self.profiles).await
     }
-}
-
-/// The emulator's profile, and how many creates per second it lets through.
-async fn in_force(fleet: &Fleet) -> Result<(Option<String>, Option<f64>), Error> {
-    let text = profile_text(fleet).await?;
-    let profile = text.as_deref().and_then(|text| Profile::parse(text).ok());
-    let capacity = profile.map(|profile| profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
-    Ok((text, capacity))
-}
-
-async fn profile_text(fleet: &Fleet) -> Result<Option<String>, Error> {
-    let Some(emulator) = &fleet.emulator else { return Ok(None) };
-    let said = emulator.clone().get_profile(GetProfileRequest {}).await.map_err(at_emulator)?;
-    Ok(Some(said.into_inner().profile_toml))
-}
-
-fn at_emulator(status: tonic::Status) -> Error {
-    Error::service("the emulator", status)
 }
 
 /// Something that could not be read.

@@ -72,13 +72,6 @@ impl Durations {
         debug_assert!(added.is_ok());
     }
 
-    /// Those above a duration.
-    #[must_use]
-    pub fn beyond(&self, bound: Duration) -> u64 {
-        let micros = u64::try_from(bound.as_micros()).unwrap_or(LONGEST_US);
-        self.count() - self.0.count_between(0, micros.min(LONGEST_US))
-    }
-
     /// Mean and two percentiles.
     #[must_use]
     pub fn part(&self) -> Part {
@@ -207,7 +200,6 @@ mod tests {
         assert_eq!(coarse.count(), 5_000);
         assert!((coarse.quantile_ms(0.5).unwrap() / all.quantile_ms(0.5).unwrap() - 1.0).abs() < 0.02);
         assert!((all.part().mean.unwrap() - 92.5185).abs() < 0.1);
-        assert_eq!((all.beyond(Duration::ZERO), all.beyond(Duration::from_secs(1))), (5_000, 0));
     }
 
     #[test]

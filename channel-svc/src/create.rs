@@ -196,6 +196,8 @@ impl<S: Store> Customers<S> {
         let path = CreatePath::Fallback { cause: failure.cause.to_owned() };
         let created = self.create_async(draft, path, Some(failure.cause)).await?;
         self.metrics.fallback(failure.cause);
-        Ok(Created { called: Some((took, None)), ..created })
+        // An open circuit is no call.
+        let called = (failure.cause != CIRCUIT_OPEN).then_some((took, None));
+        Ok(Created { called, ..created })
     }
 }

@@ -201,6 +201,12 @@ impl Profile {
         Self::parse(text.ok_or_else(|| ProfileError::UnknownPreset(name.to_owned()))?)
     }
 
+    /// The same where there is a limit.
+    #[must_use]
+    pub fn limit_per_s(&self) -> Option<f64> {
+        Some(self.capacity_per_s()).filter(|capacity| capacity.is_finite())
+    }
+
     /// The profile as TOML; [`Profile::parse`] gives it back.
     ///
     /// # Errors

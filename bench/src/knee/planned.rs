@@ -27,7 +27,7 @@ const SCHEDULES: Schedules = Schedules([0.5; 3]);
 pub fn find(args: &KneeArgs, command: Vec<String>) -> Result<ResultFile, Error> {
     let profile = args.profile()?.unwrap_or_default();
     let (mut runs, mut knees) = (Vec::new(), Vec::new());
-    for mode in args.modes() {
+    for mode in Mode::distinct(&args.modes) {
         let (measured, search) = look(args, &profile, mode)?;
         runs.extend(measured.iter().map(trust::run_that_changes));
         knees.push(knee(args.slo, mode, &search));
@@ -40,16 +40,12 @@ pub fn find(args: &KneeArgs, command: Vec<String>) -> Result<ResultFile, Error> 
 
 /// Looks for the knee of one mode.
 pub fn look(args: &KneeArgs, profile: &Profile, mode: Mode) -> Result<(Vec<Measured>, Search), Error> {
-    let capacity_per_s = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    let capacity_per_s = profile.limit_per_s();
     let mut search = Search::new(args.wanted(capacity_per_s));
     let mut measured = Vec::new();
     while let Some(next) = search.next() {
         let load = args.load(next, search.seen.len() as u64);
         let overhead = Overhead::fixed(OVERHEAD_MS.0, OVERHEAD_MS.1);
-        let follow_every = match args.sample {
-            0 => u64::MAX,
-            sample => load.expected().div_ceil(sample.into()).max(1),
-        };
         let scenario = Scenario {
             seed: args.seed.wrapping_add(search.seen.len() as u64),
             rts_timeout: Duration::from_secs_f64(args.rts_timeout),
@@ -57,7 +53,7 @@ pub fn look(args: &KneeArgs, profile: &Profile, mode: Mode) -> Result<(Vec<Measu
             warmup: load.warmup,
             measured: load.measured,
             goal: args.slo.time(),
-            follow_every,
+            follow_every: load.follow_every(args.sample.into(), 1),
             ..Scenario::new(profile.clone(), mode, load.channels, overhead, plan::jobs(SCHEDULES))
         };
         let run = plan::simulated(&scenario, mode, next.per_s, load.arrivals())?;

@@ -118,7 +118,7 @@ pub async fn rows(mut args: PlanArgs, command: Vec<String>, told: impl Fn(&str))
         args.load.rates = vec![RATE];
     }
     let profile = args.load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
-    let capacity = Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite());
+    let capacity = profile.limit_per_s();
     let plans = Session::new(&args.load, args.chain.stores as usize)?.plans(capacity)?;
     let most = plans.iter().map(|plan| plan.load.per_s).fold(0.0, f64::max);
     told("measuring what stores add to a call, at a headquarters that is never busy");

@@ -85,7 +85,7 @@ pub fn loaded(threads: usize) -> Result<Vec<Loaded>, Error> {
         under(profile, per_s)
     })?;
     let loaded = PRESETS.iter().zip(runs.chunks(LOADS.len())).map(|((name, text), runs)| {
-        let capacity = Some(preset(name)?.capacity_per_s()).filter(|capacity| capacity.is_finite());
+        let capacity = preset(name)?.limit_per_s();
         Ok(Loaded { name, text, capacity_per_s: capacity, runs: runs.to_vec() })
     });
     loaded.collect()

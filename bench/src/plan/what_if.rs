@@ -186,7 +186,7 @@ pub fn find(args: &WhatIfArgs) -> Result<WhatIf, Error> {
     Ok(WhatIf {
         goal: args.goal,
         knee,
-        capacity_per_s: Some(profile.capacity_per_s()).filter(|capacity| capacity.is_finite()),
+        capacity_per_s: profile.limit_per_s(),
         stores: sizes.len(),
         creates_per_day: args.chain.creates_per_day(),
         hours,

@@ -18,16 +18,12 @@ const STYLE: &str = include_str!("style.css");
 /// The report as one HTML file without a reference to anything outside it.
 #[must_use]
 pub fn render(result: &ResultFile) -> String {
-    page(&[Named { name: "", result }])
+    overlay(&[Named { name: "", result }])
 }
 
 /// Several results as one page: the plots laid over each other, the first result's lines the strongest.
 #[must_use]
 pub fn overlay(results: &[Named<'_>]) -> String {
-    page(results)
-}
-
-fn page(results: &[Named<'_>]) -> String {
     let Some(Named { result: first, .. }) = results.first() else { return String::new() };
     let played = first.setup.scenario.as_ref();
     let mut html = head("Tillsync: sync against async");

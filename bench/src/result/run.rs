@@ -23,6 +23,12 @@ impl Mode {
     /// All of them, in the order they are shown.
     pub const ALL: [Self; 3] = [Self::Sync, Self::SyncFallback, Self::Async];
 
+    /// Each of them once, in the order they are shown.
+    #[must_use]
+    pub fn distinct(modes: &[Self]) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|mode| modes.contains(mode)).collect()
+    }
+
     /// The name in the file, on the command line, and on the terminal.
     #[must_use]
     pub fn name(self) -> &'static str {

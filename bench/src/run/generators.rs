@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     acknowledged::Acknowledged,
-    counts::{Counts, Window},
+    counts::Counts,
     error::Error,
     generator::Generator,
     load::Load,
@@ -71,6 +71,8 @@ enum Told {
         load: Load,
         /// Wall time of its start.
         start_micros: i64,
+        /// Creates that are acknowledged within this time are counted apart.
+        goal: Duration,
     },
     /// It ends early.
     Stop,
@@ -199,7 +201,8 @@ impl Generators {
         stop: &CancellationToken,
     ) -> Result<Vec<Counts>, Error> {
         let mut processes = self.processes.lock().await;
-        processes.tell(&Told::Run { number: plan.number, load: plan.load.clone(), start_micros }).await?;
+        let (number, load, goal) = (plan.number, plan.load.clone(), recorder.goal());
+        processes.tell(&Told::Run { number, load, start_micros, goal }).await?;
         let (mut all, mut stopped) = (Vec::new(), false);
         while all.len() < processes.inputs.len() {
             let said = tokio::select! {
@@ -261,9 +264,9 @@ async fn serve() -> Result<(), Error> {
     let acknowledged = Arc::new(Acknowledged::append(&setup.acknowledged)?);
     say(&Said::Ready).await?;
     while let Some(line) = lines.next_line().await? {
-        let Told::Run { number, load, start_micros } = understood(&line)? else { continue };
-        let window = Window { start: load.warmup, end: load.warmup + load.measured };
-        let recorder = Arc::new(Recorder::new(window, Duration::MAX));
+        let Told::Run { number, load, start_micros, goal } = understood(&line)? else { continue };
+        let window = load.window();
+        let recorder = Arc::new(Recorder::new(window, goal));
         let ahead = u64::try_from(start_micros - clock.wall_micros()).unwrap_or_default();
         let calls = Arc::new(Calls {
             clock: Arc::clone(&clock),

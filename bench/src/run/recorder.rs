@@ -172,6 +172,11 @@ impl Recorder {
         Picture { calls, p50_ms, p99_ms, queue, busy, pending, oldest }
     }
 
+    /// Creates that are acknowledged within this time are counted apart.
+    pub(crate) fn goal(&self) -> Duration {
+        self.counts().goal
+    }
+
     /// What was counted until now.
     #[must_use]
     pub fn counted(&self) -> Counts {

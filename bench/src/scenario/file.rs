@@ -142,21 +142,28 @@ enum Kind {
     Profile,
 }
 
-/// Reads a scenario; all its times become `shorten` times as long.
+/// Reads a scenario; all its times become `shorten` times as long, and its creates fall due at so many channels, if
+/// they are not those that it asks for itself.
 ///
 /// # Errors
 ///
 /// [`Error::Read`], or [`Error::Usage`] that names the file, the place and what is wrong.
-pub fn read(path: &Path, shorten: f64, seed: u64) -> Result<Scenario, Error> {
+pub fn read(path: &Path, shorten: f64, seed: u64, channels: Option<usize>) -> Result<Scenario, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&text, folder, shorten, seed).map_err(|error| match error {
+    parse(&text, folder, shorten, seed, channels).map_err(|error| match error {
         Error::Usage(text) => Error::Usage(format!("{}: {text}", path.display())),
         other => other,
     })
 }
 
-fn parse(text: &str, folder: &Path, shorten: f64, seed: u64) -> Result<Scenario, Error> {
+fn parse(
+    text: &str,
+    folder: &Path,
+    shorten: f64,
+    seed: u64,
+    channels: Option<usize>,
+) -> Result<Scenario, Error> {
     let written: Written =
         toml::from_str(text).map_err(|error| Error::Usage(one_line(&error.to_string())))?;
     let wrong = |text: String| Err(Error::Usage(text));
@@ -170,7 +177,7 @@ fn parse(text: &str, folder: &Path, shorten: f64, seed: u64) -> Result<Scenario,
     within("probe_per_s", written.probe_per_s, 0.0, 1_000.0)?;
     let profile =
         written.profile.as_ref().map(|profile| profile.read(folder)).transpose()?.unwrap_or_default();
-    let (load, arrivals) = written.load(folder, shorten, seed)?;
+    let (load, arrivals) = written.load(folder, shorten, seed, channels)?;
     let (dues, events) = written.dues(folder, shorten, load.measured)?;
     let goals = written.goals.iter().map(|goal| goal.parse().map_err(|why| format!("goals: {goal} {why}")));
     Ok(Scenario {
@@ -190,8 +197,14 @@ fn parse(text: &str, folder: &Path, shorten: f64, seed: u64) -> Result<Scenario,
 }
 
 impl Written {
-    fn load(&self, folder: &Path, shorten: f64, seed: u64) -> Result<(Load, Arrivals), Error> {
-        let channels = self.stores.into();
+    fn load(
+        &self,
+        folder: &Path,
+        shorten: f64,
+        seed: u64,
+        channels: Option<usize>,
+    ) -> Result<(Load, Arrivals), Error> {
+        let channels = channels.unwrap_or(self.stores.into());
         let rest = |per_s: f64, speedup, measured, dues| Load {
             per_s,
             speedup,
@@ -352,7 +365,7 @@ mod tests {
     "#;
 
     fn parsed(text: &str) -> Result<Scenario, Error> {
-        parse(text, Path::new("/nowhere"), 0.5, 1)
+        parse(text, Path::new("/nowhere"), 0.5, 1, None)
     }
 
     #[test]
@@ -382,7 +395,10 @@ mod tests {
         let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
         assert_eq!(files.len(), 8);
         for file in files {
-            let scenario = read(&file, 1.0, 1).unwrap();
+            let scenario = read(&file, 1.0, 1, None).unwrap();
+            // Over a chain that is there already, nobody creates at a store that it does not have.
+            let one = read(&file, 1.0, 1, Some(1)).unwrap();
+            assert!(one.load.arrivals().all(|arrival| arrival.channel == 0));
             assert!(scenario.look_for.len() > 200 && !scenario.goals.is_empty(), "{}", file.display());
             let expected = scenario.load.expected() as f64;
             let arrivals = scenario.load.arrivals().count() as f64;

@@ -34,6 +34,11 @@ async fn measure(out: &Path, arguments: &[&str], stop: CancellationToken) -> res
     result
 }
 
+/// How many a file has; none before it is there.
+fn lines(path: &Path) -> usize {
+    fs::read_to_string(path).unwrap_or_default().lines().count()
+}
+
 fn valid(out: &Path) -> Value {
     let text = fs::read_to_string(out.join("result.json")).unwrap();
     let value: Value = serde_json::from_str(&text).unwrap();
@@ -62,7 +67,7 @@ async fn b1_a_small_comparison_is_measured_written_down_and_nobody_is_lost() {
     assert!(ledger.holds(), "{ledger:?}");
     assert_eq!((ledger.pending, ledger.in_hq), (0, ledger.acknowledged));
     // Every acknowledged GUID is in the file, and nothing else is at headquarters.
-    let written = tillsync::acknowledged::count(&out.path().join("acknowledged.txt")) as u64;
+    let written = lines(&out.path().join("acknowledged.txt")) as u64;
     assert_eq!((written, ledger.customers_in_hq), (ledger.acknowledged, ledger.acknowledged));
     assert_eq!(compare::exit_code(&result), ExitCode::SUCCESS);
 
@@ -77,9 +82,13 @@ async fn b1_a_small_comparison_is_measured_written_down_and_nobody_is_lost() {
             result::Mode::Async => {
                 assert_eq!(paths.total(), paths.asynchronous);
                 assert!(run.findable_everywhere_ms.p50 > run.latency_ms.p50);
+                // Rule B3: only a create that asks headquarters has phases.
+                assert!(run.phases_ms.is_none());
             }
             _ => {
                 assert_eq!(paths.total(), paths.sync);
+                let phases = run.phases_ms.as_ref().unwrap();
+                assert!(phases.service.mean > Some(35.0), "40 ms are asked for: {phases:?}");
                 // Rules M1, C4: another store's search in all stores finds a sync customer at once.
                 assert!(run.sample.remote_search_verified > 0 && run.sample.remote_search_failed == 0);
             }
@@ -124,7 +133,7 @@ async fn an_interrupted_session_still_has_a_valid_result_and_a_ledger() {
     let begun = SystemClock.now();
     // The signal comes when the run is well under way: after 60 creates at 50 per second.
     tokio::spawn(async move {
-        while tillsync::acknowledged::count(&acknowledged) < 60 {
+        while lines(&acknowledged) < 60 {
             tokio::task::yield_now().await;
         }
         token.cancel();
@@ -237,6 +246,22 @@ fn b2_several_generators_make_one_load_and_one_result() {
     assert_eq!((&value["ledger"]["lost"], &value["ledger"]["doubled"]), (&0.into(), &0.into()));
     // 72 of each repetition, the warm-up included, and the probe's customer.
     assert_eq!(value["ledger"]["in_hq"], 145);
+}
+
+#[test]
+fn b4_several_generators_count_what_missed_the_goal() {
+    let out = tempfile::tempdir().unwrap();
+    // No sync create is as fast as that: headquarters takes 40 ms for each.
+    let said = Command::new(env!("CARGO_BIN_EXE_tillsync"))
+        .args(["knee", "--plain", "--generators", "3", "--slo", "p50=5ms", "--modes", "sync", "--runs", "6"])
+        .args(["--seconds", "1", "--warmup", "0", "--probe-rate", "0", "--out"])
+        .arg(out.path())
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    let value = valid(out.path());
+    let knee = &value["knees"][0];
+    assert!(knee["per_s"].is_null() && knee["low"].is_null() && knee["high"].is_number(), "{knee}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
