@@ -10,16 +10,21 @@ use std::{
     fs,
     path::Path,
     process::{Command, ExitCode},
+    sync::Arc,
 };
 
 use clap::Parser as _;
+use rts_emulator::Profile;
 use serde_json::Value;
-use service_kit::clock::{Clock as _, SystemClock};
+use service_kit::clock::{Clock, SystemClock};
 use tillsync::{
     ceiling,
     cli::{self, Cli},
-    compare, pacing, plan, report, result, scenario,
+    compare,
+    embedded::Embedded,
+    pacing, plan, report, result, scenario,
 };
+use tillsync_proto::pb::emulator::{GetFiguresRequest, emulator_service_client::EmulatorServiceClient};
 use tokio_util::sync::CancellationToken;
 
 const SCHEMA: &str = include_str!("../../schema/result.schema.json");
@@ -184,6 +189,50 @@ async fn a_scenario_goes_offline_and_back_switches_the_mode_and_loses_nobody() {
     assert!(result.ledger.unwrap().holds());
     let page = fs::read_to_string(out.path().join("report.html")).unwrap();
     assert!(page.contains("Away and back") && page.contains("stores offline"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scenario_that_is_ended_early_leaves_no_outage_behind() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("scenario.toml");
+    let text = r#"
+        name = "Out"
+        look_for = "Nothing is left of it."
+        modes = ["sync-fallback"]
+        seconds = 3600
+        [traffic]
+        rate = [[0, 20], [3600, 20]]
+        [[at]]
+        seconds = 0
+        do = "outage"
+        for_s = 3600
+    "#;
+    fs::write(&file, text).unwrap();
+    // A chain that was there before, and goes on after.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let chain = Embedded::start(out.path(), &clock, 1, Profile::default(), 1, None).await.unwrap();
+    let (hq, emulator) = (chain.addresses.hq.clone().unwrap(), chain.addresses.emulator.clone().unwrap());
+    let folder = out.path().join("report");
+    let fixed =
+        ["tillsync", "scenario", "--plain", file.to_str().unwrap(), "--out", folder.to_str().unwrap()];
+    let elsewhere = ["--hq", &hq, "--emulator", &emulator, "--channel", &chain.addresses.channels[0]];
+    let cli = Cli::try_parse_from(fixed.into_iter().chain(elsewhere)).unwrap();
+    let Some(cli::Command::Scenario(args)) = cli.command else { panic!("a scenario was asked for") };
+    let mut control = EmulatorServiceClient::connect(emulator).await.unwrap();
+    let (stop, mut watching) = (CancellationToken::new(), control.clone());
+    let token = stop.clone();
+    tokio::spawn(async move {
+        let mut outage = false;
+        while !outage {
+            outage = watching.get_figures(GetFiguresRequest::default()).await.unwrap().into_inner().outage;
+        }
+        token.cancel();
+    });
+    let result = scenario::measure(*args, vec!["tillsync".to_owned()], stop).await.unwrap();
+    assert!(result.interrupted);
+    let figures = control.get_figures(GetFiguresRequest::default()).await.unwrap().into_inner();
+    assert!(!figures.outage);
+    chain.stop().await;
 }
 
 /// The 80th percentile of the answers of a headquarters that stands still for a second in every three.

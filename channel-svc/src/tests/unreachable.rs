@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use service_kit::timing;
 use tillsync_proto::pb::{
-    channel::CreatePath,
+    channel::{CreateCustomerRequest, CreatePath},
     common::{FunctionalityProfile, Job, SyncState},
 };
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
@@ -210,6 +211,10 @@ async fn m10_creates_stop_waiting_for_a_headquarters_that_keeps_failing() {
     assert!(breaker().await.open && breaker().await.open_time.is_some());
     let created = shop.create("", person("bob")).await.unwrap();
     assert_eq!((created.path(), &*created.fallback_cause), (CreatePath::AsyncFallback, CIRCUIT_OPEN));
+    let request = CreateCustomerRequest { customer: Some(person("bea")), ..Default::default() };
+    let answer = shop.tills.clone().create_customer(request).await.unwrap();
+    assert_eq!(answer.get_ref().fallback_cause, CIRCUIT_OPEN);
+    assert!(timing::told(answer.metadata(), "rts").is_none(), "nobody was called: {:?}", answer.metadata());
 
     // Without the fallback there is nowhere else to go: headquarters is asked.
     hq.set_profile(FunctionalityProfile { async_fallback: false, ..circuit.clone() }).await;
