@@ -18,6 +18,7 @@ use service_kit::{
     clock::{Clock, Ids, SystemClock},
     config::{listen, shutdown_on_signal},
     database::DatabaseUrl,
+    web::Origin,
 };
 use tillsync_proto::pb::{
     common::Customer,
@@ -59,6 +60,10 @@ pub struct UpArgs {
     /// snapshot; tillsync hq sessions shows how long it took, and its bytes.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000), value_name = "N")]
     pub customers: u32,
+    /// Lets pages of this origin call the stores and the terminal from a browser (grpc-web), such as
+    /// http://127.0.0.1:8080; repeat it for each.
+    #[arg(long, value_name = "ORIGIN")]
+    pub web_origin: Vec<Origin>,
 }
 
 /// Where each part of the chain listens.
@@ -105,6 +110,7 @@ async fn run(args: &UpArgs, stop: CancellationToken) -> Result<ExitCode, Error> 
     let ids = Ids::from_os(Arc::clone(&clock));
     let file = |name: &str| DatabaseUrl::Sqlite(args.dir.join(format!("{name}.db")));
     let url = |address: SocketAddr| format!("http://{address}");
+    let callable = |config| channel_svc::Config { web_origins: args.web_origin.clone(), ..config };
     let mut services = Services::new(&clock);
     services.hq(hq, hq_svc::Config::new(file("hq")), ids.clone()).await?;
     services.emulator(emulator, profile, &url(ports.hq), 1);
@@ -115,12 +121,13 @@ async fn run(args: &UpArgs, stop: CancellationToken) -> Result<ExitCode, Error> 
     for (listener, name) in stores.into_iter().zip(["store-1", "store-2"]) {
         let id = name.parse().map_err(start("a channel"))?;
         let config = channel_svc::Config::new(id, file(name), url(ports.emulator), url(ports.hq));
-        services.channel(listener, config, ids.clone()).await?;
+        services.channel(listener, callable(config), ids.clone()).await?;
     }
     let (timeout, reconnect) = TERMINAL;
     let store = TerminalConfig { store: url(ports.stores[0]), timeout, reconnect };
     let id = "till-1".parse().map_err(start("a terminal"))?;
-    services.channel(terminal, channel_svc::Config::terminal(id, file("till-1"), store), ids).await?;
+    let config = channel_svc::Config::terminal(id, file("till-1"), store);
+    services.channel(terminal, callable(config), ids).await?;
 
     say(&told(args, &ports));
     tokio::select! {

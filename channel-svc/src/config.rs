@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::database::DatabaseUrl;
+use service_kit::{database::DatabaseUrl, web::Origin};
 use tillsync_proto::ChannelId;
 
 use crate::terminal::TerminalConfig;
@@ -29,6 +29,8 @@ pub struct Config {
     pub configuration_cache: Duration,
     /// How long something may wait without anything moving before that is an error (rule X10).
     pub watchdog: Duration,
+    /// Origins whose pages may call it from a browser, by grpc-web.
+    pub web_origins: Vec<Origin>,
     /// How many of the newest log entries are kept, beyond those that are still needed.
     pub retained: u64,
 }
@@ -49,10 +51,18 @@ impl Config {
         hq: impl Into<String>,
     ) -> Self {
         let (rts, hq) = (rts.into(), hq.into());
-        let (max_tail, retained) = (Self::MAX_TAIL, Self::RETAINED);
-        let (configuration_cache, watchdog) = (Duration::ZERO, Self::WATCHDOG);
-        let terminal = None;
-        Self { channel_id, database, rts, hq, terminal, max_tail, retained, configuration_cache, watchdog }
+        Self {
+            channel_id,
+            database,
+            rts,
+            hq,
+            terminal: None,
+            max_tail: Self::MAX_TAIL,
+            retained: Self::RETAINED,
+            configuration_cache: Duration::ZERO,
+            watchdog: Self::WATCHDOG,
+            web_origins: Vec::new(),
+        }
     }
 
     /// A terminal with the default bounds.

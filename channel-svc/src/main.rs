@@ -10,6 +10,7 @@ use service_kit::{
     config::{ListenError, exit, listen, shutdown_on_signal},
     database::DatabaseUrl,
     telemetry::init_logs,
+    web::Origin,
 };
 use tillsync_proto::ChannelId;
 use tracing::{info, level_filters::LevelFilter};
@@ -87,6 +88,10 @@ struct CommonOptions {
     /// Seconds that something may wait without anything moving before that is an error, 0.1 to 3600.
     #[arg(long, env = "CHANNEL_WATCHDOG", default_value = "60", value_parser = seconds)]
     watchdog: Duration,
+    /// Lets pages of this origin call from a browser (grpc-web), such as https://till.example; repeat it for each, or
+    /// separate them by commas. Without it no page can.
+    #[arg(long, env = "CHANNEL_WEB_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    web_origin: Vec<Origin>,
     /// Listen beyond loopback although nobody checks who calls.
     #[arg(long, env = "CHANNEL_INSECURE")]
     insecure: bool,
@@ -136,12 +141,12 @@ async fn run() -> Result<(), MainError> {
             (Config::terminal(terminal_id, database_url, terminal), listen, common)
         }
     };
-    let CommonOptions { configuration_cache, watchdog, .. } = common;
-    let config = Config { configuration_cache, watchdog, ..config };
-    init_logs(common.log);
+    let CommonOptions { configuration_cache, watchdog, web_origin: web_origins, insecure, log } = common;
+    let config = Config { configuration_cache, watchdog, web_origins, ..config };
+    init_logs(log);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let channel = open(&config, Arc::clone(&clock), Ids::from_os(clock)).await?;
-    let listener = listen(address, common.insecure).await?;
+    let listener = listen(address, insecure).await?;
     let shutdown = shutdown_on_signal()?;
     let address = listener.local_addr()?;
     info!(channel = %config.channel_id, %address, database = ?config.database, "serving");

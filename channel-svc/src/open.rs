@@ -148,7 +148,7 @@ impl<S: Store> Deps<S> {
 
     async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
         let store = self.store.clone();
-        let link = self.link();
+        let (link, web) = (self.link(), self.config.web_origins.clone());
         let running = self.wire(&shutdown);
         let Running { customers, exchange, appender, follower, housekeeper, clock } = running;
         let stop = CancellationToken::new();
@@ -167,7 +167,7 @@ impl<S: Store> Deps<S> {
                 (grpc::terminal_routes(customers, exchange, link), grpc::TERMINAL_NAMES)
             }
         };
-        let server = Server { routes, names, descriptors: grpc::REFLECTED, clock };
+        let server = Server { routes, names, descriptors: grpc::REFLECTED, web, clock };
         let served = server.serve(listener, shutdown).await;
         // The appender ends when the last caller is gone.
         if timeout(LAST_COMMITS, commits.join_next()).await.is_err() {

@@ -106,8 +106,13 @@ async fn run<S: Store>(
     let committer = tokio::spawn(committer.run());
     let job = tokio::spawn(supervision::supervise(hq.clone(), watchdog, stop.clone()));
     let finder = tokio::spawn(duplicates::run(hq.clone(), stop.clone()));
-    let server =
-        Server { routes: grpc::routes(&hq), names: grpc::NAMES, descriptors: pb::DESCRIPTORS, clock };
+    let server = Server {
+        routes: grpc::routes(&hq),
+        names: grpc::NAMES,
+        descriptors: pb::DESCRIPTORS,
+        web: Vec::new(),
+        clock,
+    };
     // The committer ends when nobody can ask it any more.
     drop(hq);
     let served = server.serve(listener, shutdown).await;

@@ -83,6 +83,7 @@ pub async fn measure(
         routes: Routes::new(RealTimeServiceServer::new(memory)),
         names: &["tillsync.hq.v1.RealTimeService"],
         descriptors: pb::DESCRIPTORS,
+        web: Vec::new(),
         clock: Arc::clone(&clock),
     };
     let hq = tokio::spawn(hq.serve(listener, stop.clone()));

@@ -125,6 +125,7 @@ async fn run(listener: TcpListener, shutdown: CancellationToken, deps: Deps) -> 
             .add_service(EmulatorServiceServer::new(Control(Arc::clone(&gate)))),
         names: &["tillsync.hq.v1.RealTimeService", "tillsync.emulator.v1.EmulatorService"],
         descriptors: pb::DESCRIPTORS,
+        web: Vec::new(),
         clock,
     };
     if let Ok(address) = listener.local_addr() {

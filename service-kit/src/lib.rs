@@ -13,6 +13,7 @@
 //! | [`telemetry`] | logs and Prometheus metrics |
 //! | [`timing`] | where the time of a call went, told with its answer |
 //! | [`watchdog`] | notices that something waits and nothing moves |
+//! | [`web`] | calls from pages in a browser |
 
 pub mod clock;
 pub mod config;
@@ -27,3 +28,4 @@ pub mod telemetry;
 pub mod testing;
 pub mod timing;
 pub mod watchdog;
+pub mod web;

@@ -10,7 +10,11 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tracing::{debug, warn};
 
-use crate::{clock::Clock, deadline, telemetry};
+use crate::{
+    clock::Clock,
+    deadline, telemetry,
+    web::{self, Origin},
+};
 
 /// A future that is compiled in the crate that makes it. Without it every binary and every test that awaits a
 /// whole service would compile that service anew.
@@ -27,6 +31,8 @@ pub struct Server {
     pub names: &'static [&'static str],
     /// The encoded descriptors, for reflection.
     pub descriptors: &'static [u8],
+    /// Origins whose pages may call too, by grpc-web.
+    pub web: Vec<Origin>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -74,12 +80,13 @@ impl Server {
             .add_service(reflect().build_v1()?)
             .add_service(reflect().build_v1alpha()?);
         let prometheus = telemetry::prometheus();
-        let router: Router = routes
+        let calls = routes
             .prepare()
             .into_axum_router()
-            .route("/metrics", get(move || async { prometheus.render() }))
             .layer(from_fn_with_state(Arc::clone(&self.clock), deadline::enforce))
             .layer(from_fn_with_state(self.clock, telemetry::count));
+        let router: Router =
+            web::callable(calls, &self.web).route("/metrics", get(move || async { prometheus.render() }));
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(%error, "cannot set TCP_NODELAY");

@@ -137,6 +137,7 @@ impl Running {
             routes: Routes::new(RealTimeServiceServer::new(fake)),
             names: &[],
             descriptors: pb::DESCRIPTORS,
+            web: Vec::new(),
             clock: Arc::new(SystemClock),
         };
         tokio::spawn(server.serve(listener, CancellationToken::new()));
