@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     callers::{Callers, Calls, Kind},
     cli::within,
-    embedded::{DURABILITY, Embedded},
+    embedded::{DURABILITY, Embedded, Place},
     error::Error,
     generator::Generator,
     machine,
@@ -124,7 +124,8 @@ pub async fn ceiling(args: CeilingArgs) -> Result<ExitCode, Error> {
 pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let embedded = Embedded::start(folder.path(), &clock, args.seed, Profile::default(), 1, None).await?;
+    let embedded =
+        Embedded::start(Place::Here, folder.path(), &clock, args.seed, Profile::default(), 1, None).await?;
     let cpus = machine::machine().cpus;
     let generator = Generator::start(cpus)?;
     let addresses = embedded.addresses.clone();

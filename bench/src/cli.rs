@@ -78,6 +78,9 @@ pub enum Command {
     /// Makes a share of the calls of a run; for tillsync itself.
     #[command(hide = true)]
     Generate,
+    /// Serves one of the services of a measurement; for tillsync itself.
+    #[command(hide = true)]
+    Serve,
     /// Compares two results: for each figure the change, an interval for it, and a verdict.
     Diff(DiffArgs),
     /// Starts a small chain on known ports to try things on: headquarters, emulator, two stores and a terminal.

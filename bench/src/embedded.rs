@@ -1,9 +1,17 @@
-//! Headquarters, emulator and channels as real servers in this process: loopback TCP, SQLite files in a folder.
-//! The one place that knows how the services are started.
+//! Headquarters, emulator and channels as real servers: loopback TCP, SQLite files in a folder, each in a process of
+//! its own or all in this one. The one place that knows how the services are started.
 
-use std::{fmt::Display, io, path::Path, sync::Arc};
+mod apart;
+
+use std::{
+    fmt::Display,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rts_emulator::Profile;
+use serde::{Deserialize, Serialize};
 use service_kit::{
     clock::{Clock, Ids},
     database::DatabaseUrl,
@@ -11,10 +19,36 @@ use service_kit::{
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::Error, relay::Relays, services::Addresses};
+use crate::{
+    error::Error,
+    relay::Relays,
+    services::{Addresses, toml_of},
+};
+
+use apart::Apart;
+pub use apart::{COMMAND, serve};
 
 /// What the channels' and headquarters' commits promise.
 pub const DURABILITY: &str = "SQLite, synchronous=FULL: an acknowledged create survives a power cut";
+
+/// A service to start.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Service {
+    Hq { database: PathBuf },
+    Emulator { profile_toml: String, hq: String },
+    Channel { id: String, database: PathBuf, rts: String, hq: String },
+}
+
+impl Service {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Hq { .. } => "headquarters",
+            Self::Emulator { .. } => "the emulator",
+            Self::Channel { .. } => "a channel",
+        }
+    }
+}
 
 /// Services that run in this process. Dropping it ends them as a crash would.
 pub struct Services {
@@ -70,6 +104,28 @@ impl Services {
         Ok(())
     }
 
+    /// Starts one on a port that is free, and gives its URL; what it draws by chance comes from the seed.
+    async fn start(&mut self, service: Service, seed: u64) -> Result<String, Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let ids = Ids::seeded(Arc::clone(&self.clock), seed);
+        match service {
+            Service::Hq { database } => {
+                self.hq(listener, hq_svc::Config::new(DatabaseUrl::Sqlite(database)), ids).await?;
+            }
+            Service::Emulator { profile_toml, hq } => {
+                let profile = Profile::parse(&profile_toml).map_err(start("the emulator"))?;
+                self.emulator(listener, profile, &hq, seed);
+            }
+            Service::Channel { id, database, rts, hq } => {
+                let id = id.parse().map_err(start("a channel"))?;
+                let config = channel_svc::Config::new(id, DatabaseUrl::Sqlite(database), &rts, &hq);
+                self.channel(listener, config, ids).await?;
+            }
+        }
+        Ok(url)
+    }
+
     /// Waits until one of them has ended, which none does by itself.
     pub async fn failed(&mut self) {
         if self.services.join_next().await.is_none() {
@@ -84,11 +140,34 @@ impl Services {
     }
 }
 
+/// Where services run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// All in this process.
+    Here,
+    /// Each in a process of its own, so that it is known what each of them uses.
+    Apart,
+}
+
+enum Home {
+    Here(Services),
+    Apart(Apart),
+}
+
+impl Home {
+    async fn start(&mut self, service: Service, seed: u64) -> Result<String, Error> {
+        match self {
+            Self::Here(services) => services.start(service, seed).await,
+            Self::Apart(apart) => apart.start(service, seed).await,
+        }
+    }
+}
+
 /// A chain for a measurement: all data below a folder, ports that were free.
 pub struct Embedded {
     /// Where they listen.
     pub addresses: Addresses,
-    services: Services,
+    home: Home,
 }
 
 impl Embedded {
@@ -99,6 +178,7 @@ impl Embedded {
     ///
     /// [`Error::Start`], or no port.
     pub async fn start(
+        place: Place,
         folder: &Path,
         clock: &Arc<dyn Clock>,
         seed: u64,
@@ -106,31 +186,31 @@ impl Embedded {
         channels: usize,
         relays: Option<&Relays>,
     ) -> Result<Self, Error> {
-        let mut services = Services::new(clock);
-        let file = |name: &str| DatabaseUrl::Sqlite(folder.join(format!("{name}.db")));
-        let ids = |number: u64| Ids::seeded(Arc::clone(clock), seed.wrapping_add(number));
-
-        let (listener, hq_url) = listen().await?;
-        services.hq(listener, hq_svc::Config::new(file("hq")), ids(1)).await?;
-        let (listener, rts_url) = listen().await?;
-        services.emulator(listener, profile, &hq_url, seed);
+        let mut home = match place {
+            Place::Here => Home::Here(Services::new(clock)),
+            Place::Apart => Home::Apart(Apart::default()),
+        };
+        let file = |name: &str| folder.join(format!("{name}.db"));
+        let hq_url = home.start(Service::Hq { database: file("hq") }, seed.wrapping_add(1)).await?;
+        let emulator = Service::Emulator { profile_toml: toml_of(&profile)?, hq: hq_url.clone() };
+        let rts_url = home.start(emulator, seed).await?;
         let mut urls = Vec::new();
         for number in 1..=channels {
-            let (listener, url) = listen().await?;
-            let name = format!("store-{number}");
-            let id = name.parse().map_err(start("a channel"))?;
+            let id = format!("store-{number}");
             let (rts, hq) = (way(relays, &rts_url).await?, way(relays, &hq_url).await?);
-            let config = channel_svc::Config::new(id, file(&name), &rts, &hq);
-            services.channel(listener, config, ids(1 + number as u64)).await?;
-            urls.push(url);
+            let channel = Service::Channel { database: file(&id), id, rts, hq };
+            urls.push(home.start(channel, seed.wrapping_add(1 + number as u64)).await?);
         }
         let addresses = Addresses { hq: Some(hq_url), emulator: Some(rts_url), channels: urls };
-        Ok(Self { addresses, services })
+        Ok(Self { addresses, home })
     }
 
     /// Ends them; each drains within its own bound.
     pub async fn stop(self) {
-        self.services.stop().await;
+        match self.home {
+            Home::Here(services) => services.stop().await,
+            Home::Apart(apart) => apart.stop().await,
+        }
     }
 }
 
@@ -151,10 +231,4 @@ fn ended<E: Display>(service: &str, result: Result<(), E>) {
     if let Err(error) = result {
         tracing::error!(service, %error, "a service failed");
     }
-}
-
-async fn listen() -> io::Result<(TcpListener, String)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    Ok((listener, url))
 }

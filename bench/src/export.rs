@@ -1,5 +1,7 @@
 //! Results for other programs: CSV and JUnit.
 
+use std::collections::BTreeSet;
+
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::{
@@ -11,6 +13,8 @@ use crate::{
 #[must_use]
 pub fn csv(result: &ResultFile) -> String {
     let mut text = String::new();
+    let services: BTreeSet<&String> =
+        result.runs.iter().flat_map(|run| &run.services).map(|usage| &usage.name).collect();
     for (place, run) in result.runs.iter().enumerate() {
         let figure = |figure: Option<f64>| figure.map_or_else(String::new, |figure| figure.to_string());
         let mut cells: Vec<(String, String)> = Vec::new();
@@ -55,6 +59,11 @@ pub fn csv(result: &ResultFile) -> String {
         cell("late_p99_ms", figure(run.generator.late_p99_ms));
         let doubts = run.warnings.iter().filter(|warning| warning.kind.is_doubt()).count();
         cell("doubts", doubts.to_string());
+        for name in &services {
+            let usage = run.services.iter().find(|usage| &usage.name == *name);
+            cell(&format!("{name}_cpu_s"), figure(usage.map(|usage| usage.cpu_s)));
+            cell(&format!("{name}_rss_bytes"), figure(usage.map(|usage| usage.rss_bytes)));
+        }
         if place == 0 {
             text += &line(cells.iter().map(|(name, _)| name.as_str()));
         }

@@ -63,6 +63,7 @@ pub mod table;
 mod testing;
 pub mod trace;
 pub mod trust;
+pub mod usage;
 pub mod verdict;
 
 use std::{
@@ -102,6 +103,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Report(args)) => render_report(&args),
         Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Generate) => run::generators::generate().await,
+        Some(Command::Serve) => embedded::serve().await,
         Some(Command::Up(args)) => chain::up(args).await,
         Some(Command::Hq(args)) => shell::hq::hq(args).await,
         Some(Command::Customer(args)) => shell::customer::customer(args).await,

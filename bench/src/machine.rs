@@ -2,15 +2,14 @@
 
 use std::{env, fs, process::Command, thread, time::Duration};
 
-use crate::result::{Machine, Process};
+use service_kit::process;
 
-/// Clock ticks per second in `/proc`: 100 on every Linux that Rust runs on.
-const TICKS_PER_S: f64 = 100.0;
+use crate::result::{Machine, Process};
 
 /// CPU time so far, of this process and of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
-    process_s: Option<f64>,
+    process: process::Usage,
     machine: Option<Ticks>,
     starved: Option<Duration>,
 }
@@ -27,11 +26,10 @@ impl Usage {
     /// What has been used until now.
     #[must_use]
     pub fn now() -> Self {
-        let process = fs::read_to_string("/proc/self/stat").ok();
         let machine = fs::read_to_string("/proc/stat").ok();
         let pressure = fs::read_to_string("/proc/pressure/cpu").ok();
         Self {
-            process_s: process.as_deref().and_then(process_seconds),
+            process: process::Usage::now(),
             machine: machine.as_deref().and_then(machine_ticks),
             starved: pressure.as_deref().and_then(starved),
         }
@@ -48,20 +46,13 @@ impl Usage {
         };
         let starved = now.starved.zip(self.starved).map(|(now, then)| now.saturating_sub(then));
         Process {
-            cpu_s: now.process_s.zip(self.process_s).map(|(now, then)| now - then),
-            max_rss_bytes: fs::read_to_string("/proc/self/status").ok().as_deref().and_then(peak_memory),
+            cpu_s: now.process.cpu_s.zip(self.process.cpu_s).map(|(now, then)| now - then),
+            max_rss_bytes: now.process.peak_bytes,
             machine_busy: share(|ticks| ticks.busy),
             starved: starved.map(|starved| (starved.as_secs_f64() / elapsed.as_secs_f64()).min(1.0)),
             stolen: share(|ticks| ticks.stolen),
         }
     }
-}
-
-/// User and system time: fields 14 and 15; the second field may hold spaces and ends with a parenthesis.
-fn process_seconds(stat: &str) -> Option<f64> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |place: usize| fields.get(place)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / TICKS_PER_S)
 }
 
 /// In use is what is neither idle nor waiting for a disk.
@@ -78,12 +69,6 @@ fn machine_ticks(stat: &str) -> Option<Ticks> {
 fn starved(pressure: &str) -> Option<Duration> {
     let total = pressure.lines().next()?.strip_prefix("some ")?.rsplit_once("total=")?.1;
     total.trim().parse().ok().map(Duration::from_micros)
-}
-
-fn peak_memory(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 /// This machine.
@@ -112,17 +97,12 @@ mod tests {
 
     #[test]
     fn proc_is_read_and_nonsense_is_not() {
-        let stat = "42 (a b) c) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 1 1 1";
-        assert_eq!(process_seconds(stat), Some(3.0));
         let ticks = Ticks { all: 100, busy: 20, stolen: 4 };
         assert_eq!(machine_ticks("cpu  10 0 6 70 10 0 0 4 5 0\ncpu0 1"), Some(ticks));
         let pressure = "some avg10=0.00 avg60=0.00 avg300=0.82 total=1500000\nfull avg10=0.00 total=0";
         assert_eq!(starved(pressure), Some(Duration::from_millis(1_500)));
-        assert_eq!(peak_memory("VmPeak:\t 9 kB\nVmHWM:\t    2048 kB\n"), Some(2_097_152));
-        for nonsense in ["", "cpu", "1 (x", "VmHWM: many kB"] {
-            assert_eq!(process_seconds(nonsense), None);
+        for nonsense in ["", "cpu", "1 (x"] {
             assert_eq!(machine_ticks(nonsense), None);
-            assert_eq!(peak_memory(nonsense), None);
             assert_eq!(starved(nonsense), None);
         }
     }

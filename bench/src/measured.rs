@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     counts::Counts,
-    result::{Backlog, Generator, Hq, Mode, Phases, Process, Repetition, Run, Sample, Slice},
+    result::{Backlog, Generator, Hq, Mode, Phases, Process, Repetition, Run, Sample, ServiceUsage, Slice},
     stats::Durations,
 };
 
@@ -34,6 +34,7 @@ pub struct Measured {
     hq: Option<Hq>,
     backlog: Backlog,
     process: Process,
+    services: Vec<ServiceUsage>,
     interrupted: bool,
     repetitions: Vec<Repetition>,
     slices: Vec<Slice>,
@@ -56,13 +57,15 @@ pub struct Around {
     pub backlog: Backlog,
     /// CPU and memory.
     pub process: Process,
+    /// The same of each service.
+    pub services: Vec<ServiceUsage>,
 }
 
 impl Measured {
     /// One repetition.
     #[must_use]
     pub fn new(mode: Mode, offered_per_s: f64, speedup: Option<f64>, counts: Counts, around: Around) -> Self {
-        let Around { measured, interrupted, repeat, sampled, hq, backlog, process } = around;
+        let Around { measured, interrupted, repeat, sampled, hq, backlog, process, services } = around;
         let seconds = measured.as_secs_f64();
         let repetition = Repetition {
             arrivals: counts.arrivals,
@@ -89,6 +92,7 @@ impl Measured {
             hq,
             backlog,
             process,
+            services,
             interrupted,
             repetitions,
             slices,
@@ -146,6 +150,10 @@ impl Measured {
         process.machine_busy = process.machine_busy.zip(others.machine_busy).map(|(a, b)| mean(a, b));
         process.starved = process.starved.zip(others.starved).map(|(a, b)| mean(a, b));
         process.stolen = process.stolen.zip(others.stolen).map(|(a, b)| mean(a, b));
+        for (own, other) in self.services.iter_mut().zip(other.services) {
+            own.cpu_s += other.cpu_s;
+            own.rss_bytes = own.rss_bytes.max(other.rss_bytes);
+        }
         self.seconds += other.seconds;
         self.interrupted |= other.interrupted;
         self.repetitions.extend(other.repetitions);
@@ -194,6 +202,7 @@ impl Measured {
             },
             backlog: self.backlog.clone(),
             process: self.process,
+            services: self.services.clone(),
             warnings: Vec::new(),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     arrivals::poisson,
     callers::{Callers, Kind, PING, connected},
     cli::within,
-    embedded::Embedded,
+    embedded::{Embedded, Place},
     error::Error,
     generator::Generator,
     machine,
@@ -118,7 +118,8 @@ pub async fn pacing(args: PacingArgs) -> Result<ExitCode, Error> {
 pub async fn measure(args: &PacingArgs) -> Result<Pacing, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let embedded = Embedded::start(folder.path(), &clock, 1, Profile::default(), 1, None).await?;
+    let embedded =
+        Embedded::start(Place::Here, folder.path(), &clock, 1, Profile::default(), 1, None).await?;
     let address = embedded.addresses.channels[0].clone();
     let cpus = machine::machine().cpus;
     let (paced, closed) = (Generator::start(1)?, Generator::start(cpus)?);

@@ -6,6 +6,7 @@ mod page;
 mod phases;
 mod plot;
 mod profiles;
+mod services;
 mod what_if;
 
 pub use figures::Named;

@@ -264,6 +264,17 @@ pub struct Process {
     pub stolen: Option<f64>,
 }
 
+/// What a service has used during a run (rule B3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceUsage {
+    /// Which; several that are one process.
+    pub name: String,
+    /// CPU time.
+    pub cpu_s: f64,
+    /// Memory in use, at the beginning or at the end, whichever was more.
+    pub rss_bytes: f64,
+}
+
 /// A reason not to trust a figure, or to look closer (rule B5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {

@@ -24,9 +24,10 @@ use crate::{
     machine::Usage,
     measured::{Around, Measured},
     relay::Relays,
-    result::{Backlog, Mode, Process},
+    result::{Backlog, Mode, Process, ServiceUsage},
     scenario::{Action, Due},
     services::{Fleet, LOOK_PAUSE, toml_of},
+    usage::Usages,
 };
 
 use calls::Calls;
@@ -132,10 +133,10 @@ impl Bench {
         let beside = Beside { probe_per_s: self.probe_per_s, yardstick_per_s: YARDSTICK_PER_S };
         let start_micros = self.wall_micros(time.zero);
         let mut driven = Driven::start(&calls, &self.generator, &plan.load, share, beside, &self.stop)?;
-        let (hq, pending, process, others, changed) = tokio::join!(
+        let (hq, pending, (process, services), others, changed) = tokio::join!(
             hq::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),
             stores::watch(&self.fleet, &*self.clock, time, &self.stop, recorder),
-            self.measure_process(time),
+            self.measure_use(time),
             self.generators.make(plan, start_micros, recorder, &self.stop),
             self.change_all(&plan.dues, time),
         );
@@ -164,6 +165,7 @@ impl Bench {
             hq: hq?,
             backlog: Backlog { pending, ..backlog },
             process,
+            services,
         };
         let load = &plan.load;
         Ok(Some(Measured::new(plan.mode, load.per_s, load.speedup, counts, around)))
@@ -212,11 +214,14 @@ impl Bench {
         self.clock.wall_micros() + i64::try_from(ahead.as_micros()).unwrap_or_default()
     }
 
-    async fn measure_process(&self, time: Timeline) -> Process {
+    /// What this process uses while it is measured, and each service.
+    async fn measure_use(&self, time: Timeline) -> (Process, Vec<ServiceUsage>) {
         until(time.start, &self.stop).await;
         let (usage, began) = (Usage::now(), self.clock.now());
+        let then = Usages::now(&self.fleet.watched).await;
         until(time.end, &self.stop).await;
-        usage.since(self.clock.now().saturating_duration_since(began))
+        let process = usage.since(self.clock.now().saturating_duration_since(began));
+        (process, Usages::now(&self.fleet.watched).await.since(&then))
     }
 
     /// Waits, no longer than [`DRAIN_LIMIT`], until no customer is pending. A service that does not answer may

@@ -27,7 +27,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{error::Error, result::Mode};
+use crate::{error::Error, result::Mode, usage::Watched};
 
 /// Connections to each channel that tills share: a server takes 200 calls at once on each.
 const TILL_CONNECTIONS: usize = 8;
@@ -67,6 +67,8 @@ pub struct Headquarters {
 pub struct Store {
     /// Its channel's name.
     pub id: String,
+    /// Beside tills and watches.
+    channel: Channel,
     /// Status calls.
     pub status: StatusServiceClient<Channel>,
     /// Whether it answers them: the contract of tills does not ask for it.
@@ -82,7 +84,8 @@ impl Store {
     ///
     /// [`Error::Address`], or [`Error::Service`] if it does not answer.
     pub async fn connect(address: &str) -> Result<Self, Error> {
-        let mut status = StatusServiceClient::new(connect(address).await?);
+        let channel = connect(address).await?;
+        let mut status = StatusServiceClient::new(channel.clone());
         let (id, has_status) = match status.get_status(GetStatusRequest {}).await {
             Ok(said) => (said.into_inner().status.unwrap_or_default().channel_id, true),
             // The contract of tills is all that is asked of it.
@@ -96,7 +99,7 @@ impl Store {
         for _ in 0..WATCH_CONNECTIONS {
             watchers.push(CustomerServiceClient::new(connect(address).await?));
         }
-        Ok(Self { id, status, has_status, tills, watchers })
+        Ok(Self { id, channel, status, has_status, tills, watchers })
     }
 
     /// The connection of a till.
@@ -133,6 +136,8 @@ pub struct Fleet {
     pub emulator: Option<EmulatorServiceClient<Channel>>,
     /// The stores; at least one.
     pub stores: Vec<Store>,
+    /// All of them, to ask what they use.
+    pub watched: Vec<Watched>,
 }
 
 impl Fleet {
@@ -142,16 +147,21 @@ impl Fleet {
     ///
     /// [`Error::Address`], or [`Error::Service`] if one does not answer.
     pub async fn connect(addresses: &Addresses) -> Result<Self, Error> {
-        let (mut emulator, mut before) = (None, None);
+        let (mut emulator, mut before, mut watched) = (None, None, Vec::new());
+        let mut watch = |name: &str, channel: &Channel| {
+            watched.push(Watched { name: name.to_owned(), channel: channel.clone() });
+        };
         if let Some(address) = &addresses.emulator {
             let channel = connect(address).await?;
             let mut control = EmulatorServiceClient::new(channel.clone());
             control.get_profile(GetProfileRequest {}).await.map_err(|s| Error::service(address, s))?;
+            watch("emulator", &channel);
             (emulator, before) = (Some(control), Some(channel));
         }
         let mut headquarters = None;
         if let Some(address) = &addresses.hq {
             let hq = connect(address).await?;
+            watch("headquarters", &hq);
             headquarters = Some(Headquarters {
                 admin: AdminServiceClient::new(hq.clone()),
                 exchange: DataExchangeServiceClient::new(hq.clone()),
@@ -160,9 +170,11 @@ impl Fleet {
         }
         let mut stores = Vec::new();
         for address in &addresses.channels {
-            stores.push(Store::connect(address).await?);
+            let store = Store::connect(address).await?;
+            watch(&store.id, &store.channel);
+            stores.push(store);
         }
-        Ok(Self { hq: headquarters, emulator, stores })
+        Ok(Self { hq: headquarters, emulator, stores, watched })
     }
 
     /// Headquarters.

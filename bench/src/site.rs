@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     acknowledged::Acknowledged,
-    embedded::{DURABILITY, Embedded},
+    embedded::{DURABILITY, Embedded, Place},
     error::Error,
     generator::Generator,
     ledger::read::check,
@@ -53,6 +53,9 @@ pub struct SiteArgs {
     /// Keep the temporary folder with the databases, and say where it is.
     #[arg(long)]
     pub keep: bool,
+    /// Run the services in this process, in place of one for each: what each of them uses is then not known.
+    #[arg(long)]
+    pub one_process: bool,
     /// A channel that is up already, such as http://127.0.0.1:7201, ours or any server that speaks the channel's contract;
     /// repeat it for each. Its functionality profile is changed during the runs and set back after them.
     #[arg(long, value_name = "URL")]
@@ -67,10 +70,18 @@ pub struct SiteArgs {
 }
 
 impl SiteArgs {
-    /// Services that are started here, with so many channels.
+    /// Services that are started in this process, with so many channels.
     #[must_use]
-    pub fn embedded(channels: u8) -> Self {
-        Self { channels, generators: 1, keep: false, channel: Vec::new(), hq: None, emulator: None }
+    pub fn here(channels: u8) -> Self {
+        Self {
+            channels,
+            generators: 1,
+            keep: false,
+            one_process: true,
+            channel: Vec::new(),
+            hq: None,
+            emulator: None,
+        }
     }
 
     /// How many channels there are.
@@ -166,7 +177,9 @@ impl Site {
             let profile = profile.clone().unwrap_or_default();
             let channels = site.channels.into();
             let relays = relays.as_ref();
-            let embedded = Embedded::start(folder.path(), &clock, seed, profile, channels, relays).await?;
+            let place = if site.one_process { Place::Here } else { Place::Apart };
+            let started = Embedded::start(place, folder.path(), &clock, seed, profile, channels, relays);
+            let embedded = started.await?;
             (Some(embedded), Some(folder))
         } else {
             (None, None)

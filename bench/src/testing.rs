@@ -65,6 +65,7 @@ pub fn run(mode: Mode, offered_per_s: f64) -> Run {
             machine_busy: Some(0.3),
             ..Process::default()
         },
+        services: Vec::new(),
         warnings: Vec::new(),
     }
 }

@@ -98,10 +98,33 @@ pub fn findings(result: &ResultFile) -> Vec<String> {
     }
     // In the course of a scenario there is no rate at which it happened.
     let headline = result.setup.scenario.is_none().then(|| headline(result));
-    [headline, usable(result), rescue(result), price(result), other_work(result)]
+    [headline, usable(result), rescue(result), price(result), other_work(result), processors(result)]
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// What sync and async take of the processors, where each service is a process of its own.
+fn processors(result: &ResultFile) -> Option<String> {
+    let (rate, runs) = hardest(result)?;
+    let used = |mode: Mode| {
+        let run = runs.iter().find(|run| run.mode == mode)?;
+        let (hq, others): (Vec<_>, Vec<_>) =
+            run.services.iter().partition(|usage| usage.name == "headquarters");
+        let stores = others.into_iter().filter(|usage| usage.name != "emulator");
+        let percent = |cpu_s: f64| cpu_s / run.seconds.max(f64::EPSILON) * 100.0;
+        Some((percent(hq.first()?.cpu_s), percent(stores.map(|usage| usage.cpu_s).sum())))
+    };
+    let (sync, asynchronous) = (used(Mode::Sync)?, used(Mode::Async)?);
+    Some(format!(
+        "At {}/s sync used {:.0} % of a processor at headquarters and {:.0} % in the stores together, async {:.0} % \
+         and {:.0} %.",
+        number(rate),
+        sync.0,
+        sync.1,
+        asynchronous.0,
+        asynchronous.1
+    ))
 }
 
 /// What headquarters can do.

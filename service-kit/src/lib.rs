@@ -8,6 +8,7 @@
 //! | [`deadline`] | reads a caller's deadline, enforces it, hands on what remains |
 //! | [`group`] | group commit: many waiting callers, one transaction |
 //! | [`problem`] | gRPC statuses with the standard error details |
+//! | [`process`] | what the process has used, from `/proc` and as Prometheus reads it |
 //! | [`retry`] | bounded, jittered retries and pauses |
 //! | [`serve`] | a listener with health, reflection, metrics, deadlines and a bounded drain |
 //! | [`telemetry`] | logs and Prometheus metrics |
@@ -21,6 +22,7 @@ pub mod database;
 pub mod deadline;
 pub mod group;
 pub mod problem;
+pub mod process;
 pub mod retry;
 pub mod serve;
 pub mod telemetry;

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::{
     clock::Clock,
-    deadline, telemetry,
+    deadline, process, telemetry,
     web::{self, Origin},
 };
 
@@ -85,8 +85,8 @@ impl Server {
             .into_axum_router()
             .layer(from_fn_with_state(Arc::clone(&self.clock), deadline::enforce))
             .layer(from_fn_with_state(self.clock, telemetry::count));
-        let router: Router =
-            web::callable(calls, &self.web).route("/metrics", get(move || async { prometheus.render() }));
+        let router: Router = web::callable(calls, &self.web)
+            .route("/metrics", get(move || async { prometheus.render() + &process::Usage::now().exposed() }));
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(%error, "cannot set TCP_NODELAY");

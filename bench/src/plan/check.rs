@@ -208,7 +208,7 @@ async fn measured(
     let compare = CompareArgs {
         load: LoadArgs { out: folder.to_owned(), ..load },
         checks: ChecksArgs::default(),
-        site: SiteArgs::embedded(u8::try_from(args.chain.stores).unwrap_or(u8::MAX)),
+        site: SiteArgs::here(u8::try_from(args.chain.stores).unwrap_or(u8::MAX)),
         plain: true,
     };
     measure(compare, command.to_vec(), CancellationToken::new()).await

@@ -6,6 +6,7 @@ use super::{
     figures::{self, Named},
     phases,
     plot::escape,
+    services,
 };
 use crate::{
     result::{Arrivals, ResultFile, Run, Services, enough},
@@ -53,6 +54,7 @@ pub fn overlay(results: &[Named<'_>]) -> String {
         let of = if name.is_empty() { String::new() } else { format!(": {}", escape(name)) };
         let _ = write!(html, "<h2>All runs{of}</h2>");
         html += &runs(result);
+        html += &services::table(result);
         html += &goals(result);
         html += &warnings(result, &of);
         html += &measured(result, &of);
@@ -220,7 +222,7 @@ fn measured(result: &ResultFile, of: &str) -> String {
     let setup = &result.setup;
     let services = match setup.services {
         Services::Embedded => {
-            "in the harness's process, as real servers over loopback TCP: they share its processors"
+            "started for it, as real servers over loopback TCP: they share the harness's processors"
         }
         Services::External => "up already, at the addresses on the command line",
         Services::Simulated => "none: simulated in virtual time",
@@ -261,9 +263,9 @@ fn measured(result: &ResultFile, of: &str) -> String {
         ("a channel waits for headquarters", format!("{} ms", setup.rts_timeout_ms)),
         ("a till waits for its channel", format!("{} ms", setup.call_deadline_ms)),
         ("followed to every store", format!("at most {} creates of a run", setup.sample)),
-        ("CPU of the process", optional(result.process.cpu_s, |s| format!("{s:.1} s"))),
+        ("CPU of the harness", optional(result.process.cpu_s, |s| format!("{s:.1} s"))),
         (
-            "memory of the process",
+            "memory of the harness",
             optional(result.process.max_rss_bytes, |bytes| format!("{} MiB at most", bytes / 1_048_576)),
         ),
     ];

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, ops::Add, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Process, Warning};
+use super::{Process, ServiceUsage, Warning};
 use crate::stats::samples_needed;
 
 /// How creates are made.
@@ -108,8 +108,10 @@ pub struct Run {
     pub generator: Generator,
     /// Customers that waited for their account number.
     pub backlog: Backlog,
-    /// CPU and memory of the harness's process during the run, the embedded services included.
+    /// CPU and memory of the harness's process during the run, and of services that run in it.
     pub process: Process,
+    /// CPU and memory of each service, of those that say it.
+    pub services: Vec<ServiceUsage>,
     /// Reasons not to trust this run, or to look closer (rule B5).
     pub warnings: Vec<Warning>,
 }

@@ -21,7 +21,7 @@ use tillsync::{
     ceiling,
     cli::{self, Cli},
     compare,
-    embedded::Embedded,
+    embedded::{Embedded, Place},
     pacing, plan, report, result, scenario,
 };
 use tillsync_proto::pb::emulator::{GetFiguresRequest, emulator_service_client::EmulatorServiceClient};
@@ -31,7 +31,7 @@ const SCHEMA: &str = include_str!("../../schema/result.schema.json");
 
 /// Measures with these arguments, writes the files to a folder, and gives the result.
 async fn measure(out: &Path, arguments: &[&str], stop: CancellationToken) -> result::ResultFile {
-    let fixed = ["tillsync", "compare", "--plain", "--out", out.to_str().unwrap()];
+    let fixed = ["tillsync", "compare", "--plain", "--one-process", "--out", out.to_str().unwrap()];
     let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
     let Some(cli::Command::Compare(args)) = cli.command else { panic!("compare was asked for") };
     let result = compare::measure(*args, vec!["tillsync".to_owned()], stop).await.unwrap();
@@ -173,8 +173,15 @@ async fn a_scenario_goes_offline_and_back_switches_the_mode_and_loses_nobody() {
         mode = "async"
     "#;
     fs::write(&file, text).unwrap();
-    let fixed =
-        ["tillsync", "scenario", "--plain", file.to_str().unwrap(), "--out", out.path().to_str().unwrap()];
+    let fixed = [
+        "tillsync",
+        "scenario",
+        "--plain",
+        "--one-process",
+        file.to_str().unwrap(),
+        "--out",
+        out.path().to_str().unwrap(),
+    ];
     let cli = Cli::try_parse_from(fixed).unwrap();
     let Some(cli::Command::Scenario(args)) = cli.command else { panic!("a scenario was asked for") };
     let result =
@@ -210,7 +217,8 @@ async fn a_scenario_that_is_ended_early_leaves_no_outage_behind() {
     fs::write(&file, text).unwrap();
     // A chain that was there before, and goes on after.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let chain = Embedded::start(out.path(), &clock, 1, Profile::default(), 1, None).await.unwrap();
+    let chain =
+        Embedded::start(Place::Here, out.path(), &clock, 1, Profile::default(), 1, None).await.unwrap();
     let (hq, emulator) = (chain.addresses.hq.clone().unwrap(), chain.addresses.emulator.clone().unwrap());
     let folder = out.path().join("report");
     let fixed =
@@ -293,6 +301,12 @@ fn b2_several_generators_make_one_load_and_one_result() {
         run["repetitions"].as_array().unwrap().iter().map(|r| r["arrivals"].as_u64().unwrap()).collect();
     assert_eq!(each, [60, 60]);
     assert_eq!((&value["ledger"]["lost"], &value["ledger"]["doubled"]), (&0.into(), &0.into()));
+    // Rule B3: each service is a process of its own, and says what it used.
+    let services = run["services"].as_array().unwrap();
+    let names: Vec<&str> = services.iter().map(|usage| usage["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["emulator", "headquarters", "store-1", "store-2"]);
+    assert!(services.iter().all(|usage| usage["rss_bytes"].as_f64().unwrap() > 1e6));
+    assert!(services.iter().map(|usage| usage["cpu_s"].as_f64().unwrap()).sum::<f64>() > 0.0);
     // 72 of each repetition, the warm-up included, and the probe's customer.
     assert_eq!(value["ledger"]["in_hq"], 145);
 }
