@@ -12,14 +12,14 @@ use prost::bytes::Bytes;
 use service_kit::clock::Clock;
 use tillsync_proto::pb::channel::CreateCustomerRequest;
 use tokio::{task::JoinSet, time::Instant};
-use tonic::{client::Grpc, transport::Channel};
+use tonic::client::Grpc;
 
 use crate::{
     customers::{customer, guid, rng_of},
     error::Error,
     generator::Generator,
     raw::{Template, call},
-    services::connect,
+    way::{Way, connect},
 };
 
 /// Customers that are drawn beforehand; each create sends one of them with a GUID and an e-mail of its own.
@@ -57,7 +57,7 @@ impl Calls {
 /// Callers that each wait for the answer before the next call.
 pub struct Callers {
     clock: Arc<dyn Clock>,
-    connections: Vec<Channel>,
+    connections: Vec<Way>,
     callers: usize,
     seed: u64,
     templates: Vec<Template>,
@@ -154,7 +154,7 @@ impl Callers {
 /// # Errors
 ///
 /// As for [`connect`].
-pub async fn connected(generator: &Generator, address: &str, count: u16) -> Result<Vec<Channel>, Error> {
+pub async fn connected(generator: &Generator, address: &str, count: u16) -> Result<Vec<Way>, Error> {
     let mut connections = Vec::new();
     for _ in 0..count {
         let address = address.to_owned();

@@ -32,8 +32,9 @@ use crate::{
     embedded::{Services, start},
     error::Error,
     say,
-    services::{at_hq, connect},
+    services::at_hq,
     session::read_profile,
+    way::connect,
 };
 
 /// Calls under way at once while headquarters is filled.
@@ -48,8 +49,8 @@ pub struct UpArgs {
     /// Folder for the data. What is there from an earlier time is used again.
     #[arg(long, default_value = "tillsync-chain", value_name = "DIR")]
     pub dir: PathBuf,
-    /// What headquarters is like for real-time calls: a profile of the emulator, as a TOML file, or the name of a
-    /// preset (default, idle, mm1, outage, throttled).
+    /// What headquarters is like for real-time calls: a profile of the emulator, as a TOML file, or the name of a preset
+    /// (default, idle, busy, month-end, mm1, outage, platform, slow-link, stall, throttled).
     #[arg(long, default_value = "default", value_name = "FILE")]
     pub profile: PathBuf,
     /// Port of headquarters; the emulator, the stores and the terminal have theirs behind it in steps: +100, -100,

@@ -1,22 +1,26 @@
 //! The command line. Its help is the manual.
 
-use std::{ops::RangeInclusive, path::PathBuf, str::FromStr};
+use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use rts_emulator::Profile;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
     ceiling::CeilingArgs,
     chain::UpArgs,
     diff::DiffArgs,
+    error::Error,
     knee::KneeArgs,
     pacing::PacingArgs,
     plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
     result::{Checks, Mode, Run},
     scenario::ScenarioArgs,
+    session::read_profile,
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
     site::SiteArgs,
     slo::Slo,
+    way::Credentials,
 };
 
 /// Measures what it costs to create a customer sync (call headquarters and wait) and async (write to the
@@ -135,16 +139,9 @@ pub struct LoadArgs {
     /// Seed of arrivals, customers and GUIDs.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What headquarters is like: a profile of the emulator, as a TOML file, or the name of a preset (default,
-    /// idle, busy, month-end, mm1, outage, platform, slow-link, stall, throttled) [default: 4 workers, 40 ms each].
-    #[arg(long, value_name = "FILE")]
-    pub profile: Option<PathBuf>,
-    /// How long a channel waits for headquarters, in seconds, 0.01 to 600.
-    #[arg(long, default_value = "2", value_parser = rts_timeout, allow_negative_numbers = true, value_name = "SECONDS")]
-    pub rts_timeout: f64,
-    /// Calls per second of the probe of other work at headquarters; 0 for none. It takes part of the capacity.
-    #[arg(long, default_value = "10", value_parser = probe, allow_negative_numbers = true, value_name = "PER_S")]
-    pub probe_rate: f64,
+    /// Headquarters.
+    #[command(flatten)]
+    pub headquarters: HeadquartersArgs,
     /// Most creates of each run that are followed until every store finds them, 0 to 400.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=400), value_name = "N")]
     pub sample: u16,
@@ -155,6 +152,38 @@ pub struct LoadArgs {
     /// Folder for result.json and report.html; compare also writes acknowledged.txt.
     #[arg(long, default_value = "tillsync-report", value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// What headquarters is like, how long channels wait for it, and what else it has to do.
+#[derive(Debug, Clone, Args)]
+pub struct HeadquartersArgs {
+    /// What headquarters is like: a profile of the emulator, as a TOML file, or the name of a preset (default,
+    /// idle, busy, month-end, mm1, outage, platform, slow-link, stall, throttled) [default: 4 workers, 40 ms each].
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// How long a channel waits for headquarters, in seconds, 0.01 to 600.
+    #[arg(long, default_value = "2", value_parser = rts_timeout, allow_negative_numbers = true, value_name = "SECONDS")]
+    pub rts_timeout: f64,
+    /// Calls per second of the probe of other work at headquarters; 0 for none. It takes part of the capacity.
+    #[arg(long, default_value = "10", value_parser = probe, allow_negative_numbers = true, value_name = "PER_S")]
+    pub probe_rate: f64,
+}
+
+impl HeadquartersArgs {
+    /// Reads the profile, if one was asked for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_profile`].
+    pub fn read(&self) -> Result<Option<Profile>, Error> {
+        self.profile.as_deref().map(read_profile).transpose()
+    }
+
+    /// How long a channel waits for it.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.rts_timeout)
+    }
 }
 
 impl LoadArgs {
@@ -213,6 +242,9 @@ pub struct LedgerArgs {
     /// Headquarters.
     #[arg(long, value_name = "URL")]
     pub hq: String,
+    /// What proves to them who calls.
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// GUIDs of acknowledged creates, one a line, as compare writes them. Without it: every customer that any of
     /// the services knows.
     #[arg(long, value_name = "FILE")]
@@ -321,11 +353,11 @@ fn idle(text: &str) -> Result<f64, String> {
     within(text, 0.0..=1e9)
 }
 
-pub(crate) fn rts_timeout(text: &str) -> Result<f64, String> {
+fn rts_timeout(text: &str) -> Result<f64, String> {
     within(text, 0.01..=600.0)
 }
 
-pub(crate) fn probe(text: &str) -> Result<f64, String> {
+fn probe(text: &str) -> Result<f64, String> {
     within(text, 0.0..=1000.0)
 }
 

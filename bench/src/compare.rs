@@ -126,8 +126,8 @@ pub async fn measure(
         site: &args.site,
         seed: load.seed,
         profile: session.profile.clone(),
-        probe_per_s: load.probe_rate,
-        rts_timeout: Duration::from_secs_f64(load.rts_timeout),
+        probe_per_s: load.headquarters.probe_rate,
+        rts_timeout: load.headquarters.timeout(),
         sample: load.sample.into(),
         out: &load.out,
         with_relays: false,
@@ -148,7 +148,7 @@ pub async fn measure(
 
 /// The session that was asked for.
 fn checked(args: &CompareArgs) -> Result<Session, Error> {
-    args.site.check(args.load.profile.is_some())?;
+    args.site.check(args.load.headquarters.profile.is_some())?;
     args.site.check_modes(&args.load.modes)?;
     if args.load.seconds.is_some_and(|seconds| seconds > LONGEST_S) {
         return Err(Error::Usage(format!(

@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     relay::Relays,
     services::{Addresses, toml_of},
+    way::Credentials,
 };
 
 use apart::Apart;
@@ -201,7 +202,12 @@ impl Embedded {
             let channel = Service::Channel { database: file(&id), id, rts, hq };
             urls.push(home.start(channel, seed.wrapping_add(1 + number as u64)).await?);
         }
-        let addresses = Addresses { hq: Some(hq_url), emulator: Some(rts_url), channels: urls };
+        let addresses = Addresses {
+            hq: Some(hq_url),
+            emulator: Some(rts_url),
+            channels: urls,
+            credentials: Credentials::default(),
+        };
         Ok(Self { addresses, home })
     }
 

@@ -13,12 +13,11 @@ pub mod search;
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use rts_emulator::Profile;
 use service_kit::config::shutdown_on_signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{ChecksArgs, probe, rts_timeout, within},
+    cli::{ChecksArgs, HeadquartersArgs, within},
     compare::write_and_say,
     error::Error,
     goal::Goal,
@@ -28,7 +27,6 @@ use crate::{
     result::{Arrivals, Knee, Mode, ResultFile, Run, Setup, Warning, whole_millis},
     run::{CALL_DEADLINE, Plan, Recorder},
     scenario::Action,
-    session::read_profile,
     site::{Opening, Site, SiteArgs, unreadable},
     trust,
     verdict::number,
@@ -74,16 +72,9 @@ pub struct KneeArgs {
     /// Seed of arrivals, customers and GUIDs.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What headquarters is like: a profile of the emulator, as a TOML file, or the name of a preset [default: 4
-    /// workers, 40 ms each].
-    #[arg(long, value_name = "FILE")]
-    pub profile: Option<PathBuf>,
-    /// How long a channel waits for headquarters, in seconds, 0.01 to 600.
-    #[arg(long, default_value = "2", value_parser = rts_timeout, allow_negative_numbers = true, value_name = "SECONDS")]
-    pub rts_timeout: f64,
-    /// Calls per second of the probe of other work at headquarters; 0 for none. It takes part of the capacity.
-    #[arg(long, default_value = "10", value_parser = probe, allow_negative_numbers = true, value_name = "PER_S")]
-    pub probe_rate: f64,
+    /// Headquarters.
+    #[command(flatten)]
+    pub headquarters: HeadquartersArgs,
     /// Most creates of each run that are followed until every store finds them, 0 to 400.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=400), value_name = "N")]
     pub sample: u16,
@@ -125,10 +116,6 @@ fn most(text: &str) -> Result<f64, String> {
 }
 
 impl KneeArgs {
-    fn profile(&self) -> Result<Option<Profile>, Error> {
-        self.profile.as_deref().map(read_profile).transpose()
-    }
-
     fn wanted(&self, capacity_per_s: Option<f64>) -> Wanted {
         let most = self.most.or(capacity_per_s.map(|capacity| capacity * MOST)).unwrap_or(MOST_PER_S);
         Wanted {
@@ -160,8 +147,8 @@ impl KneeArgs {
             arrivals: Arrivals::Poisson,
             seconds: self.seconds,
             warmup_s: self.warmup,
-            probe_per_s: self.probe_rate,
-            rts_timeout_ms: whole_millis(Duration::from_secs_f64(self.rts_timeout)),
+            probe_per_s: self.headquarters.probe_rate,
+            rts_timeout_ms: whole_millis(self.headquarters.timeout()),
             call_deadline_ms: whole_millis(CALL_DEADLINE),
             sample: self.sample.into(),
             repeat: 1,
@@ -244,15 +231,15 @@ pub async fn measure(
     command: Vec<String>,
     stop: CancellationToken,
 ) -> Result<ResultFile, Error> {
-    let profile = args.profile()?;
+    let profile = args.headquarters.read()?;
     args.site.check(profile.is_some())?;
     args.site.check_modes(&args.modes)?;
     let opening = Opening {
         site: &args.site,
         seed: args.seed,
         profile,
-        probe_per_s: args.probe_rate,
-        rts_timeout: Duration::from_secs_f64(args.rts_timeout),
+        probe_per_s: args.headquarters.probe_rate,
+        rts_timeout: args.headquarters.timeout(),
         sample: args.sample.into(),
         out: &args.out,
         with_relays: false,

@@ -65,6 +65,7 @@ pub mod trace;
 pub mod trust;
 pub mod usage;
 pub mod verdict;
+pub mod way;
 
 use std::{
     ffi::OsStr,
@@ -112,8 +113,13 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
 }
 
 async fn check_ledger(args: LedgerArgs) -> Result<ExitCode, Error> {
-    let fleet =
-        Fleet::connect(&Addresses { hq: Some(args.hq), emulator: None, channels: args.channel }).await?;
+    let fleet = Fleet::connect(&Addresses {
+        hq: Some(args.hq),
+        emulator: None,
+        channels: args.channel,
+        credentials: args.credentials,
+    })
+    .await?;
     let ledger =
         ledger::read::check(&fleet, args.acknowledged.as_deref(), Duration::from_secs_f64(args.wait)).await?;
     if args.json {

@@ -31,7 +31,7 @@ use crate::{
     machine,
     measured::Measured,
     result::{Arrivals, Assumed, Checks, Mode, Process, ResultFile, Run, SCHEMA_VERSION, Services, Setup},
-    session::{Session, read_profile, setup},
+    session::{Session, setup},
     trust,
 };
 
@@ -208,7 +208,7 @@ pub async fn plan(args: PlanArgs, command: Vec<String>) -> Result<ExitCode, Erro
 /// [`Error::Usage`] or [`Error::Read`].
 pub fn run(args: &PlanArgs, command: Vec<String>) -> Result<ResultFile, Error> {
     let load = &args.load;
-    let profile = load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
+    let profile = load.headquarters.read()?.unwrap_or_default();
     let capacity = profile.limit_per_s();
     if matches!(load.arrivals, ArrivalKind::Closed(_)) {
         return Err(Error::Usage(
@@ -282,8 +282,8 @@ fn scenario(
     Scenario {
         seed: load.seed,
         conversion_workers: chain.conversion_workers,
-        rts_timeout: Duration::from_secs_f64(load.rts_timeout),
-        probe_per_s: load.probe_rate,
+        rts_timeout: load.headquarters.timeout(),
+        probe_per_s: load.headquarters.probe_rate,
         warmup,
         measured,
         follow_every: every(creates, load.sample.into()),

@@ -11,18 +11,17 @@ use tonic::{
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
-    transport::Channel,
 };
 use uuid::Uuid;
 
-use crate::customers::unique_email;
+use crate::{customers::unique_email, way::Way};
 
 /// Makes one unary call, and leaves the answer unread.
 ///
 /// # Errors
 ///
 /// What the server answered, or what happened to the call.
-pub async fn call(client: &mut Grpc<Channel>, path: &'static str, message: Bytes) -> Result<(), Status> {
+pub async fn call(client: &mut Grpc<Way>, path: &'static str, message: Bytes) -> Result<(), Status> {
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     client.unary(Request::new(message), PathAndQuery::from_static(path), Raw).await.map(drop)
 }

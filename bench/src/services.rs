@@ -22,19 +22,19 @@ use tillsync_proto::pb::{
     },
 };
 use tokio::time::{sleep, timeout};
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::Status;
 
-use crate::{error::Error, result::Mode, usage::Watched};
+use crate::{
+    error::Error,
+    result::Mode,
+    usage::Watched,
+    way::{Credentials, Way},
+};
 
 /// Connections to each channel that tills share: a server takes 200 calls at once on each.
 const TILL_CONNECTIONS: usize = 8;
 /// Connections to each channel for watches: at most two for each followed create.
 const WATCH_CONNECTIONS: usize = 4;
-/// How long a service may take to answer for the first time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a changed profile may take to arrive.
 const MODE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause between two looks at a status.
@@ -49,17 +49,19 @@ pub struct Addresses {
     pub emulator: Option<String>,
     /// The channels.
     pub channels: Vec<String>,
+    /// What proves to them who calls.
+    pub credentials: Credentials,
 }
 
 /// Headquarters.
 #[derive(Debug, Clone)]
 pub struct Headquarters {
     /// As an administrator sees it.
-    pub admin: AdminServiceClient<Channel>,
+    pub admin: AdminServiceClient<Way>,
     /// As a channel's exchange sees it.
-    pub exchange: DataExchangeServiceClient<Channel>,
+    pub exchange: DataExchangeServiceClient<Way>,
     /// The real-time service, behind the emulator where there is one.
-    pub rts: RealTimeServiceClient<Channel>,
+    pub rts: RealTimeServiceClient<Way>,
 }
 
 /// One store.
@@ -68,13 +70,13 @@ pub struct Store {
     /// Its channel's name.
     pub id: String,
     /// Beside tills and watches.
-    channel: Channel,
+    channel: Way,
     /// Status calls.
-    pub status: StatusServiceClient<Channel>,
+    pub status: StatusServiceClient<Way>,
     /// Whether it answers them: the contract of tills does not ask for it.
     has_status: bool,
-    tills: Vec<CustomerServiceClient<Channel>>,
-    watchers: Vec<CustomerServiceClient<Channel>>,
+    tills: Vec<CustomerServiceClient<Way>>,
+    watchers: Vec<CustomerServiceClient<Way>>,
 }
 
 impl Store {
@@ -83,8 +85,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Address`], or [`Error::Service`] if it does not answer.
-    pub async fn connect(address: &str) -> Result<Self, Error> {
-        let channel = connect(address).await?;
+    pub async fn connect(address: &str, credentials: &Credentials) -> Result<Self, Error> {
+        let channel = credentials.connect(address).await?;
         let mut status = StatusServiceClient::new(channel.clone());
         let (id, has_status) = match status.get_status(GetStatusRequest {}).await {
             Ok(said) => (said.into_inner().status.unwrap_or_default().channel_id, true),
@@ -94,23 +96,23 @@ impl Store {
         };
         let (mut tills, mut watchers) = (Vec::new(), Vec::new());
         for _ in 0..TILL_CONNECTIONS {
-            tills.push(CustomerServiceClient::new(connect(address).await?));
+            tills.push(CustomerServiceClient::new(credentials.connect(address).await?));
         }
         for _ in 0..WATCH_CONNECTIONS {
-            watchers.push(CustomerServiceClient::new(connect(address).await?));
+            watchers.push(CustomerServiceClient::new(credentials.connect(address).await?));
         }
         Ok(Self { id, channel, status, has_status, tills, watchers })
     }
 
     /// The connection of a till.
     #[must_use]
-    pub fn till(&self, number: usize) -> CustomerServiceClient<Channel> {
+    pub fn till(&self, number: usize) -> CustomerServiceClient<Way> {
         self.tills[number % TILL_CONNECTIONS].clone()
     }
 
     /// A connection for watching.
     #[must_use]
-    pub fn watcher(&self, number: usize) -> CustomerServiceClient<Channel> {
+    pub fn watcher(&self, number: usize) -> CustomerServiceClient<Way> {
         self.watchers[number % WATCH_CONNECTIONS].clone()
     }
 
@@ -133,7 +135,7 @@ impl Store {
 pub struct Fleet {
     hq: Option<Headquarters>,
     /// The emulator's control.
-    pub emulator: Option<EmulatorServiceClient<Channel>>,
+    pub emulator: Option<EmulatorServiceClient<Way>>,
     /// The stores; at least one.
     pub stores: Vec<Store>,
     /// All of them, to ask what they use.
@@ -147,12 +149,13 @@ impl Fleet {
     ///
     /// [`Error::Address`], or [`Error::Service`] if one does not answer.
     pub async fn connect(addresses: &Addresses) -> Result<Self, Error> {
+        let credentials = &addresses.credentials;
         let (mut emulator, mut before, mut watched) = (None, None, Vec::new());
-        let mut watch = |name: &str, channel: &Channel| {
+        let mut watch = |name: &str, channel: &Way| {
             watched.push(Watched { name: name.to_owned(), channel: channel.clone() });
         };
         if let Some(address) = &addresses.emulator {
-            let channel = connect(address).await?;
+            let channel = credentials.connect(address).await?;
             let mut control = EmulatorServiceClient::new(channel.clone());
             control.get_profile(GetProfileRequest {}).await.map_err(|s| Error::service(address, s))?;
             watch("emulator", &channel);
@@ -160,7 +163,7 @@ impl Fleet {
         }
         let mut headquarters = None;
         if let Some(address) = &addresses.hq {
-            let hq = connect(address).await?;
+            let hq = credentials.connect(address).await?;
             watch("headquarters", &hq);
             headquarters = Some(Headquarters {
                 admin: AdminServiceClient::new(hq.clone()),
@@ -170,7 +173,7 @@ impl Fleet {
         }
         let mut stores = Vec::new();
         for address in &addresses.channels {
-            let store = Store::connect(address).await?;
+            let store = Store::connect(address, credentials).await?;
             watch(&store.id, &store.channel);
             stores.push(store);
         }
@@ -235,7 +238,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn emulator(&self) -> Result<EmulatorServiceClient<Channel>, Error> {
+    fn emulator(&self) -> Result<EmulatorServiceClient<Way>, Error> {
         let none = || Error::Usage("there is no emulator to change headquarters with".to_owned());
         self.emulator.clone().ok_or_else(none)
     }
@@ -345,17 +348,4 @@ fn at_emulator(status: Status) -> Error {
 /// An error of headquarters.
 pub(crate) fn at_hq(status: Status) -> Error {
     Error::service("headquarters", status)
-}
-
-/// Connects to an address.
-///
-/// # Errors
-///
-/// [`Error::Address`] or [`Error::Connect`].
-pub async fn connect(address: &str) -> Result<Channel, Error> {
-    let endpoint = Endpoint::from_shared(address.to_owned()).ok();
-    let endpoint = endpoint.filter(|_| address.starts_with("http://"));
-    let endpoint = endpoint.ok_or_else(|| Error::Address(address.to_owned()))?;
-    let connecting = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await;
-    connecting.map_err(|source| Error::Connect { address: address.to_owned(), source })
 }

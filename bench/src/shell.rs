@@ -11,16 +11,19 @@ mod values;
 use std::time::Duration;
 
 use prost_types::Timestamp;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 
-use crate::{error::Error, services::connect};
+use crate::{
+    error::Error,
+    way::{Credentials, Way},
+};
 
 /// How long a call may take. A run of a job may take a minute.
 const CALL: Duration = Duration::from_secs(75);
 
 /// A service that commands go to.
 pub(crate) struct Remote {
-    channel: Channel,
+    channel: Way,
     name: &'static str,
 }
 
@@ -30,8 +33,12 @@ impl Remote {
     /// # Errors
     ///
     /// [`Error::Address`] or [`Error::Away`].
-    pub async fn connect(address: &str, name: &'static str) -> Result<Self, Error> {
-        match connect(address).await {
+    pub async fn connect(
+        address: &str,
+        credentials: &Credentials,
+        name: &'static str,
+    ) -> Result<Self, Error> {
+        match credentials.connect(address).await {
             Ok(channel) => Ok(Self { channel, name }),
             Err(Error::Connect { address, .. }) => Err(Error::Away { service: name, address }),
             Err(error) => Err(error),
@@ -46,7 +53,7 @@ impl Remote {
     pub async fn call<M, A>(
         &self,
         message: M,
-        call: impl AsyncFnOnce(Channel, Request<M>) -> Result<Response<A>, Status>,
+        call: impl AsyncFnOnce(Way, Request<M>) -> Result<Response<A>, Status>,
     ) -> Result<A, Error> {
         let mut request = Request::new(message);
         request.set_timeout(CALL);

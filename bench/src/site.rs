@@ -36,6 +36,7 @@ use crate::{
         known_customer,
     },
     services::{Addresses, Fleet, toml_of},
+    way::Credentials,
 };
 
 /// The file of acknowledged GUIDs, in the folder for results.
@@ -67,6 +68,9 @@ pub struct SiteArgs {
     /// The emulator between them. Without it the probe goes to headquarters itself.
     #[arg(long, value_name = "URL", requires = "channel")]
     pub emulator: Option<String>,
+    /// What proves to them who calls.
+    #[command(flatten)]
+    pub credentials: Credentials,
 }
 
 impl SiteArgs {
@@ -81,6 +85,7 @@ impl SiteArgs {
             channel: Vec::new(),
             hq: None,
             emulator: None,
+            credentials: Credentials::default(),
         }
     }
 
@@ -190,6 +195,7 @@ impl Site {
                 hq: site.hq.clone(),
                 emulator: site.emulator.clone(),
                 channels: site.channel.clone(),
+                credentials: site.credentials.clone(),
             },
         };
         let generator = Generator::start(1)?;

@@ -8,10 +8,9 @@ use tokio::time::timeout;
 use tonic::{
     body::Body,
     codegen::{Service as _, http::Request},
-    transport::Channel,
 };
 
-use crate::result::ServiceUsage;
+use crate::{result::ServiceUsage, way::Way};
 
 /// How long a service may take to say it, and how much.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,7 +22,7 @@ pub struct Watched {
     /// What it is called.
     pub name: String,
     /// The way to it.
-    pub channel: Channel,
+    pub channel: Way,
 }
 
 /// What a process has used until some instant.
@@ -82,7 +81,7 @@ impl Usages {
 }
 
 /// What it says at `/metrics`.
-async fn metrics(mut channel: Channel) -> Option<String> {
+async fn metrics(mut channel: Way) -> Option<String> {
     let request = Request::get("/metrics").body(Body::empty()).ok()?;
     std::future::poll_fn(|context| channel.poll_ready(context)).await.ok()?;
     let answer = channel.call(request).await.ok().filter(|answer| answer.status().is_success())?;

@@ -36,7 +36,7 @@ const EXIT_APART: u8 = 1;
 /// As for [`super::find`].
 pub async fn check(mut args: KneeArgs, command: Vec<String>) -> Result<ExitCode, Error> {
     args.modes.retain(|mode| *mode != Mode::Async);
-    let profile = args.profile()?.unwrap_or_default();
+    let profile = args.headquarters.read()?.unwrap_or_default();
     let live = measure(&args, command, shutdown_on_signal()?).await?;
     let patient = KneeArgs { precision: PRECISION, seconds: SECONDS, warmup: 60.0, ..args.clone() };
     say(&format!("Highest rate with {}, in creates per second:\n\n", args.slo));
@@ -45,7 +45,8 @@ pub async fn check(mut args: KneeArgs, command: Vec<String>) -> Result<ExitCode,
     for found in &live.knees {
         let (_, search) = planned::look(&patient, &profile, found.mode)?;
         let planned = knee(args.slo, found.mode, &search).per_s;
-        let theory = formula(&profile, args.slo, args.probe_rate).filter(|_| found.mode == Mode::Sync);
+        let theory =
+            formula(&profile, args.slo, args.headquarters.probe_rate).filter(|_| found.mode == Mode::Sync);
         let (plan_text, plan_good) = beside(found, planned);
         let (theory_text, theory_good) = beside(found, theory);
         good &= plan_good && theory_good && found.per_s.is_some();

@@ -1,7 +1,5 @@
 //! The same search in virtual time (rule B10): each run is a simulation.
 
-use std::time::Duration;
-
 use rts_emulator::Profile;
 
 use super::{KneeArgs, Seen, knee, search::Search, sort};
@@ -25,7 +23,7 @@ const SCHEDULES: Schedules = Schedules([0.5; 3]);
 ///
 /// A profile that makes no sense.
 pub fn find(args: &KneeArgs, command: Vec<String>) -> Result<ResultFile, Error> {
-    let profile = args.profile()?.unwrap_or_default();
+    let profile = args.headquarters.read()?.unwrap_or_default();
     let (mut runs, mut knees) = (Vec::new(), Vec::new());
     for mode in Mode::distinct(&args.modes) {
         let (measured, search) = look(args, &profile, mode)?;
@@ -48,8 +46,8 @@ pub fn look(args: &KneeArgs, profile: &Profile, mode: Mode) -> Result<(Vec<Measu
         let overhead = Overhead::fixed(OVERHEAD_MS.0, OVERHEAD_MS.1);
         let scenario = Scenario {
             seed: args.seed.wrapping_add(search.seen.len() as u64),
-            rts_timeout: Duration::from_secs_f64(args.rts_timeout),
-            probe_per_s: args.probe_rate,
+            rts_timeout: args.headquarters.timeout(),
+            probe_per_s: args.headquarters.probe_rate,
             warmup: load.warmup,
             measured: load.measured,
             goal: args.slo.time(),

@@ -19,12 +19,13 @@ use super::{
     simulated,
 };
 use crate::{
-    cli::{ChecksArgs, CompareArgs, LoadArgs, Rate},
+    cli::{ChecksArgs, CompareArgs, HeadquartersArgs, LoadArgs, Rate},
     compare::measure,
     error::Error,
     result::{Mode, ResultFile, Run},
     say,
-    session::{Session, read_profile},
+    services::toml_of,
+    session::Session,
     site::SiteArgs,
     verdict,
 };
@@ -117,7 +118,7 @@ pub async fn rows(mut args: PlanArgs, command: Vec<String>, told: impl Fn(&str))
     if args.load.rates == LoadArgs::default_rates() {
         args.load.rates = vec![RATE];
     }
-    let profile = args.load.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
+    let profile = args.load.headquarters.read()?.unwrap_or_default();
     let capacity = profile.limit_per_s();
     let plans = Session::new(&args.load, args.chain.stores as usize)?.plans(capacity)?;
     let most = plans.iter().map(|plan| plan.load.per_s).fold(0.0, f64::max);
@@ -181,13 +182,13 @@ async fn overhead(args: &PlanArgs, command: &[String], per_s: f64, folder: &Path
         ..Profile::default()
     };
     let file = folder.join("nobody-waits.toml");
-    let text = patient.to_toml().map_err(|error| Error::Usage(error.to_string()))?;
-    std::fs::write(&file, text).map_err(|source| Error::Write { path: file.clone(), source })?;
+    std::fs::write(&file, toml_of(&patient)?)
+        .map_err(|source| Error::Write { path: file.clone(), source })?;
     let load = LoadArgs {
         rates: vec![Rate::PerSecond(per_s)],
         modes: vec![Mode::Sync, Mode::Async],
         seed: args.load.seed.wrapping_add(1),
-        profile: Some(file),
+        headquarters: HeadquartersArgs { profile: Some(file), ..args.load.headquarters.clone() },
         ..args.load.clone()
     };
     let result = measured(load, args, command, folder).await?;

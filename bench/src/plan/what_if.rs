@@ -13,14 +13,13 @@ use super::{
     traffic::{Curve, Sizes, Traffic},
 };
 use crate::{
-    cli::{probe, rts_timeout},
+    cli::HeadquartersArgs,
     error::Error,
     goal::Goal,
     measured::Measured,
     report,
     result::{Mode, TwoPercentiles},
     say,
-    session::read_profile,
 };
 
 mod words;
@@ -49,19 +48,12 @@ pub struct WhatIfArgs {
     /// What a create must keep: a percentile and its time, such as p99=500ms or p90=1s. A create that fails does not.
     #[arg(long, default_value = "p99=500ms", value_name = "GOAL")]
     pub goal: Goal,
-    /// What headquarters is like: a profile of the emulator, as a TOML file, or the name of a preset [default: 4
-    /// workers, 40 ms each].
-    #[arg(long, value_name = "FILE")]
-    pub profile: Option<PathBuf>,
+    /// Headquarters.
+    #[command(flatten)]
+    pub headquarters: HeadquartersArgs,
     /// The chain.
     #[command(flatten)]
     pub chain: ChainArgs,
-    /// How long a store waits for headquarters, in seconds, 0.01 to 600.
-    #[arg(long, default_value = "2", value_parser = rts_timeout, allow_negative_numbers = true, value_name = "SECONDS")]
-    pub rts_timeout: f64,
-    /// Calls per second of other work at headquarters.
-    #[arg(long, default_value = "10", value_parser = probe, allow_negative_numbers = true, value_name = "PER_S")]
-    pub probe_rate: f64,
     /// Creates of each simulation by which a rate is judged, 1000 to 10000000.
     #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000), value_name = "N")]
     pub creates: u32,
@@ -154,7 +146,7 @@ pub fn what_if(args: WhatIfArgs) -> Result<ExitCode, Error> {
 ///
 /// [`Error::Usage`] or [`Error::Read`].
 pub fn find(args: &WhatIfArgs) -> Result<WhatIf, Error> {
-    let profile = args.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default();
+    let profile = args.headquarters.read()?.unwrap_or_default();
     args.chain.check(args.chain.creates_per_day())?;
     let threads = args.chain.threads();
     let knees = in_parallel(threads, (0..SEEDS).collect(), |seed| knee(args, &profile, args.seed + seed))?;
@@ -311,8 +303,8 @@ fn steady(
     let scenario = Scenario {
         seed,
         conversion_workers: chain.conversion_workers,
-        rts_timeout: Duration::from_secs_f64(args.rts_timeout),
-        probe_per_s: args.probe_rate,
+        rts_timeout: args.headquarters.timeout(),
+        probe_per_s: args.headquarters.probe_rate,
         warmup,
         measured,
         follow_every: if mode == Mode::Async { creates.div_ceil(FOLLOWED).max(1) } else { u64::MAX },

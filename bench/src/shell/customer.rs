@@ -18,7 +18,7 @@ use super::{
     Remote, columns, row,
     values::{Assignment, CUSTOMER_FIELDS},
 };
-use crate::{error::Error, say};
+use crate::{error::Error, say, way::Credentials};
 
 /// A store or a terminal, and what to do there.
 #[derive(Debug, Clone, Args)]
@@ -26,6 +26,9 @@ pub struct CustomerArgs {
     /// The store, or a terminal of it.
     #[arg(long, default_value = "http://127.0.0.1:7100", value_name = "URL")]
     pub channel: String,
+    /// What proves to it who calls.
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// What to do.
     #[command(subcommand)]
     pub command: CustomerCommand,
@@ -161,7 +164,7 @@ fn scope(all_stores: bool) -> i32 {
 pub async fn customer(args: CustomerArgs) -> Result<ExitCode, Error> {
     match args.command {
         CustomerCommand::Watch { customer, forever } => {
-            let store = Remote::connect(&args.channel, "the store").await?;
+            let store = Remote::connect(&args.channel, &args.credentials, "the store").await?;
             watch(&store, customer, forever).await?;
         }
         _ => say(&answer(args).await?),
@@ -175,7 +178,7 @@ pub async fn customer(args: CustomerArgs) -> Result<ExitCode, Error> {
 ///
 /// As [`customer`].
 pub async fn answer(args: CustomerArgs) -> Result<String, Error> {
-    let store = &Remote::connect(&args.channel, "the store").await?;
+    let store = &Remote::connect(&args.channel, &args.credentials, "the store").await?;
     match args.command {
         CustomerCommand::Create(args) => create(store, args).await,
         CustomerCommand::Get { customer, all_stores } => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tillsync_proto::pb::hq::{DiagnoseRequest, Finding, Severity, admin_service_client::AdminServiceClient};
 
 use super::Remote;
-use crate::{error::Error, say};
+use crate::{error::Error, say, way::Credentials};
 
 /// What to look at.
 #[derive(Debug, Clone, Args)]
@@ -15,6 +15,9 @@ pub struct DoctorArgs {
     /// Headquarters.
     #[arg(long, default_value = "http://127.0.0.1:7200", value_name = "URL")]
     pub hq: String,
+    /// What proves to it who calls.
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// Only this channel.
     #[arg(long, default_value = "", value_name = "NAME")]
     pub channel: String,
@@ -54,7 +57,7 @@ pub async fn doctor(args: DoctorArgs) -> Result<ExitCode, Error> {
 ///
 /// As [`doctor`].
 pub async fn answer(args: DoctorArgs) -> Result<(String, bool), Error> {
-    let hq = Remote::connect(&args.hq, "headquarters").await?;
+    let hq = Remote::connect(&args.hq, &args.credentials, "headquarters").await?;
     let request = DiagnoseRequest { channel_id: args.channel, customer: args.customer };
     let answer = hq.call(request, async |hq, m| AdminServiceClient::new(hq).diagnose(m).await).await?;
     let told: Vec<Told<'_>> = answer.findings.iter().map(told).collect();

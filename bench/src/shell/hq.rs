@@ -21,7 +21,7 @@ use super::{
     switch,
     values::{Assignment, CUSTOMER_FIELDS},
 };
-use crate::{error::Error, say};
+use crate::{error::Error, say, way::Credentials};
 
 /// Headquarters, and what to do there.
 #[derive(Debug, Clone, Args)]
@@ -29,6 +29,9 @@ pub struct HqArgs {
     /// Headquarters.
     #[arg(long, default_value = "http://127.0.0.1:7200", value_name = "URL")]
     pub hq: String,
+    /// What proves to it who calls.
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// What to do.
     #[command(subcommand)]
     pub command: HqCommand,
@@ -203,7 +206,7 @@ pub async fn hq(args: HqArgs) -> Result<ExitCode, Error> {
 ///
 /// As [`hq`].
 pub async fn answer(args: HqArgs) -> Result<String, Error> {
-    let hq = Remote::connect(&args.hq, "headquarters").await?;
+    let hq = Remote::connect(&args.hq, &args.credentials, "headquarters").await?;
     match args.command {
         HqCommand::Status => status(&hq).await,
         HqCommand::Flag { flag, to } => flag_switched(&hq, flag, to).await,
