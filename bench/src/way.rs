@@ -25,20 +25,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a service is shown, and whom it is believed from. Only ever the names of files: secrets stay in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "Credentials")]
 pub struct Credentials {
     /// Certificates (PEM) of authorities that services at https:// addresses may be certified by [default: those that the
     /// system trusts].
-    #[arg(long, value_name = "FILE", env = "TILLSYNC_CA")]
+    #[arg(long, help_heading = "Credentials", value_name = "FILE", env = "TILLSYNC_CA")]
     pub ca: Option<PathBuf>,
     /// The certificate (PEM) to show to services that ask for one; with --client-key.
-    #[arg(long, value_name = "FILE", env = "TILLSYNC_CLIENT_CERT", requires = "client_key")]
+    #[arg(
+        long,
+        help_heading = "Credentials",
+        value_name = "FILE",
+        env = "TILLSYNC_CLIENT_CERT",
+        requires = "client_key"
+    )]
     pub client_cert: Option<PathBuf>,
     /// The key (PEM) of that certificate.
-    #[arg(long, value_name = "FILE", env = "TILLSYNC_CLIENT_KEY", requires = "client_cert")]
+    #[arg(
+        long,
+        help_heading = "Credentials",
+        value_name = "FILE",
+        env = "TILLSYNC_CLIENT_KEY",
+        requires = "client_cert"
+    )]
     pub client_key: Option<PathBuf>,
     /// A file with a token to send with each call (authorization: Bearer). It goes to https:// and loopback addresses only.
-    #[arg(long, value_name = "FILE", env = "TILLSYNC_TOKEN_FILE")]
+    #[arg(long, help_heading = "Credentials", value_name = "FILE", env = "TILLSYNC_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 }
 
