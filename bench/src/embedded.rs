@@ -27,7 +27,7 @@ use crate::{
 };
 
 use apart::Apart;
-pub use apart::{COMMAND, serve};
+pub use apart::serve;
 
 /// What the channels' and headquarters' commits promise.
 pub const DURABILITY: &str = "SQLite, synchronous=FULL: an acknowledged create survives a power cut";

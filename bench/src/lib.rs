@@ -27,6 +27,7 @@ pub mod arrivals;
 pub mod callers;
 pub mod ceiling;
 pub mod chain;
+pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod counts;

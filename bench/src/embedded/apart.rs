@@ -1,12 +1,7 @@
 //! Services in processes of their own: each is this program, told by a line of JSON what to serve, and ends when its
 //! input does.
 
-use std::{
-    env,
-    process::{ExitCode, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use service_kit::{
@@ -15,17 +10,16 @@ use service_kit::{
     serve::DRAIN,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, stdin, stdout},
-    process::{Child, ChildStdin, Command},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, stdin},
+    process::{Child, ChildStdin},
     time::timeout,
 };
-use tracing::level_filters::LevelFilter;
 
 use super::{Service, Services};
-use crate::error::Error;
+use crate::{child, error::Error};
 
 /// The subcommand that makes a process a service.
-pub const COMMAND: &str = "serve";
+const COMMAND: &str = "serve";
 /// How long a process may go on after its service was told to end.
 const END: Duration = Duration::from_secs(DRAIN.as_secs() + 5);
 
@@ -55,17 +49,8 @@ impl Apart {
     pub async fn start(&mut self, service: Service, seed: u64) -> Result<String, Error> {
         let name = service.name();
         let failed = |message: String| Error::Start { service: name, message };
-        let mut child = Command::new(env::current_exe()?)
-            .args([COMMAND, "--log", &LevelFilter::current().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(failed("its process has no input or output".to_owned()));
-        };
-        let line = serde_json::to_string(&Told { service, seed }).map_err(std::io::Error::from)? + "\n";
-        input.write_all(line.as_bytes()).await?;
+        let (child, mut input, output) = child::start(COMMAND)?;
+        child::tell(&mut input, &Told { service, seed }).await?;
         let said = BufReader::new(output).lines().next_line().await?;
         let said = said.ok_or_else(|| failed("its process has ended".to_owned()))?;
         match serde_json::from_str(&said).map_err(std::io::Error::from)? {
@@ -94,8 +79,7 @@ impl Apart {
 ///
 /// A service that cannot be started, or an input that makes no sense.
 pub async fn serve() -> Result<ExitCode, Error> {
-    // A terminal's Ctrl-C reaches every process; this one ends when the one that measures does.
-    tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+    child::leave_ctrl_c_alone();
     let mut input = BufReader::new(stdin());
     let mut line = String::new();
     input.read_line(&mut line).await?;
@@ -107,10 +91,7 @@ pub async fn serve() -> Result<ExitCode, Error> {
         Ok(url) => Said::Serving(url),
         Err(error) => Said::Failed(Chain(&error).to_string()),
     };
-    let line = serde_json::to_string(&said).map_err(std::io::Error::from)? + "\n";
-    let mut out = stdout();
-    out.write_all(line.as_bytes()).await?;
-    out.flush().await?;
+    child::say(&said).await?;
     let mut rest = Vec::new();
     tokio::select! {
         _ = input.read_to_end(&mut rest) => {}

@@ -1,19 +1,13 @@
 //! Generators in processes of their own: each makes a share of the calls of every run, counts, and hands the counts
 //! over, which are merged. They are this program, told by lines of JSON what to do; they end when their input does.
 
-use std::{
-    env, io,
-    path::PathBuf,
-    process::{ExitCode, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use service_kit::clock::{Clock, SystemClock};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, stdin, stdout},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    io::{AsyncBufReadExt as _, BufReader, stdin},
+    process::{Child, ChildStdin, ChildStdout},
     sync::{Mutex, mpsc},
     time::interval,
 };
@@ -29,6 +23,7 @@ use super::{
 };
 use crate::{
     acknowledged::Acknowledged,
+    child,
     counts::Counts,
     error::Error,
     generator::Generator,
@@ -37,7 +32,7 @@ use crate::{
 };
 
 /// The subcommand that makes a process a generator.
-pub const COMMAND: &str = "generate";
+const COMMAND: &str = "generate";
 /// How often a generator tells how far it is.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -110,10 +105,8 @@ struct Processes {
 
 impl Processes {
     async fn tell(&mut self, told: &Told) -> io::Result<()> {
-        let line = serde_json::to_string(told).map_err(io::Error::from)? + "\n";
         for input in &mut self.inputs {
-            input.write_all(line.as_bytes()).await?;
-            input.flush().await?;
+            child::tell(input, told).await?;
         }
         Ok(())
     }
@@ -159,18 +152,8 @@ impl Generators {
         let (told, heard) = mpsc::channel(16);
         let mut processes = Processes { heard: Some(heard), ..Processes::default() };
         for number in 1..setup.of {
-            let mut child = Command::new(env::current_exe()?)
-                .arg(COMMAND)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()?;
-            let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-                return Err(Error::Generator("it has no input or output".to_owned()));
-            };
-            let setup = Told::Setup(Setup { number, ..setup.clone() });
-            let line = serde_json::to_string(&setup).map_err(io::Error::from)? + "\n";
-            input.write_all(line.as_bytes()).await?;
+            let (child, mut input, output) = child::start(COMMAND)?;
+            child::tell(&mut input, &Told::Setup(Setup { number, ..setup.clone() })).await?;
             tokio::spawn(listen(processes.inputs.len(), output, told.clone()));
             processes.inputs.push(input);
             processes.children.push(child);
@@ -229,20 +212,12 @@ impl Generators {
 ///
 /// Services that cannot be had, a file that cannot be written, or an input that makes no sense.
 pub async fn generate() -> Result<ExitCode, Error> {
-    // A terminal's Ctrl-C reaches every process; this one ends when the one that measures does.
-    tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+    child::leave_ctrl_c_alone();
     let made = serve().await;
     if let Err(error) = &made {
-        let _ = say(&Said::Failed(service_kit::config::Chain(error).to_string())).await;
+        let _ = child::say(&Said::Failed(service_kit::config::Chain(error).to_string())).await;
     }
     made.map(|()| ExitCode::SUCCESS)
-}
-
-async fn say(said: &Said) -> io::Result<()> {
-    let line = serde_json::to_string(said).map_err(io::Error::from)? + "\n";
-    let mut out = stdout();
-    out.write_all(line.as_bytes()).await?;
-    out.flush().await
 }
 
 fn understood(line: &str) -> Result<Told, Error> {
@@ -262,7 +237,7 @@ async fn serve() -> Result<(), Error> {
     let connecting = generator.spawn(async move { Fleet::connect(&addresses).await });
     let fleet = connecting.await.map_err(io::Error::from)??;
     let acknowledged = Arc::new(Acknowledged::append(&setup.acknowledged)?);
-    say(&Said::Ready).await?;
+    child::say(&Said::Ready).await?;
     while let Some(line) = lines.next_line().await? {
         let Told::Run { number, load, start_micros, goal } = understood(&line)? else { continue };
         let window = load.window();
@@ -294,7 +269,7 @@ async fn serve() -> Result<(), Error> {
         loop {
             tokio::select! {
                 () = &mut ended => break,
-                _ = frames.tick() => say(&Said::SoFar(recorder.calls())).await?,
+                _ = frames.tick() => child::say(&Said::SoFar(recorder.calls())).await?,
                 line = lines.next_line() => match line? {
                     Some(line) if matches!(understood(&line)?, Told::Stop) => stop.cancel(),
                     Some(_) => {}
@@ -302,7 +277,7 @@ async fn serve() -> Result<(), Error> {
                 },
             }
         }
-        say(&Said::Counted(Box::new(recorder.counted()))).await?;
+        child::say(&Said::Counted(Box::new(recorder.counted()))).await?;
     }
     Ok(())
 }
