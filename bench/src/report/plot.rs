@@ -119,7 +119,7 @@ impl Plot {
             (LEFT + x.place(*px) * (right - LEFT), bottom - y.place(*py) * (bottom - TOP))
         };
         for line in &self.lines {
-            svg += &drawn(line, place);
+            svg += &drawn(line, self.x.1, place);
         }
         for (number, (at, name)) in self.limits.iter().enumerate() {
             svg += &limit(place(&(*at, 0.0)).0, name, number);
@@ -204,10 +204,10 @@ fn limit(at: f64, name: &str, number: usize) -> String {
     )
 }
 
-fn drawn(line: &Line, place: impl Fn(&(f64, f64)) -> (f64, f64)) -> String {
+fn drawn(line: &Line, x: Scale, place: impl Fn(&(f64, f64)) -> (f64, f64)) -> String {
     let (class, dash) = (line.class, if line.dashed { " dashed" } else { "" });
     let mut svg = format!("<g class=\"of{}\">", line.of);
-    for part in unbroken(&line.points) {
+    for part in unbroken(&line.points, x) {
         let path: Vec<String> = part.iter().map(&place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = write!(svg, "<polyline class=\"{class}{dash}\" points=\"{}\"/>", path.join(" "));
     }
@@ -218,11 +218,14 @@ fn drawn(line: &Line, place: impl Fn(&(f64, f64)) -> (f64, f64)) -> String {
 }
 
 /// A course of many points is broken where some are missing: nothing was measured there, and no line says otherwise.
-fn unbroken(points: &[(f64, f64)]) -> Vec<&[(f64, f64)]> {
+/// Of a distribution none is missing.
+fn unbroken(points: &[(f64, f64)], x: Scale) -> Vec<&[(f64, f64)]> {
     let mut gaps: Vec<f64> = points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     gaps.sort_by(f64::total_cmp);
     match gaps.get(gaps.len() / 2) {
-        Some(usual) if points.len() > MAX_DOTS => points.chunk_by(|a, b| b.0 - a.0 <= 2.5 * usual).collect(),
+        Some(usual) if points.len() > MAX_DOTS && x == Scale::Linear => {
+            points.chunk_by(|a, b| b.0 - a.0 <= 2.5 * usual).collect()
+        }
         _ => vec![points],
     }
 }
@@ -303,6 +306,10 @@ mod tests {
             (0..60).filter(|n| !(20..30).contains(n)).map(|n| (f64::from(n), 1.0)).collect();
         assert_eq!(plot(course).html().matches("<polyline").count(), 2);
         assert_eq!(plot(vec![(1.0, 1.0), (2.0, 1.0), (90.0, 1.0)]).html().matches("<polyline").count(), 1);
+        // Few samples lie far apart in the slow part of a distribution, and all are there.
+        let distribution = (0..60).map(|n| (1.0 - 0.9_f64.powi(n), 1.0)).collect();
+        let plot = Plot { x: ("share", Scale::Quantile), ..plot(distribution) };
+        assert_eq!(plot.html().matches("<polyline").count(), 1);
     }
 
     #[test]
