@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use prost::bytes::Bytes;
+use prost::{Message as _, bytes::Bytes};
 use service_kit::clock::Clock;
 use tillsync_proto::pb::channel::CreateCustomerRequest;
 use tokio::{task::JoinSet, time::Instant};
@@ -26,7 +26,8 @@ use crate::{
 const TEMPLATES: u64 = 256;
 /// The empty call.
 pub const PING: &str = "/tillsync.channel.v1.StatusService/Ping";
-const CREATE: &str = "/tillsync.channel.v1.CustomerService/CreateCustomer";
+/// The create.
+pub const CREATE: &str = "/tillsync.channel.v1.CustomerService/CreateCustomer";
 
 /// What is called.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,8 @@ pub enum Kind {
 pub struct Calls {
     /// How many.
     pub answered: u64,
+    /// How many failed beside them.
+    pub failed: u64,
     /// How long.
     pub elapsed: Duration,
 }
@@ -58,12 +61,11 @@ impl Calls {
 pub struct Callers {
     clock: Arc<dyn Clock>,
     connections: Vec<Way>,
-    callers: usize,
+    callers: u16,
     seed: u64,
     templates: Vec<Template>,
     /// Numbers each create, so that its GUID is its own.
     next: AtomicU64,
-    failed: AtomicU64,
 }
 
 impl Callers {
@@ -92,23 +94,25 @@ impl Callers {
         Ok(Self {
             clock: Arc::clone(clock),
             connections,
-            callers: callers.into(),
+            callers,
             seed,
             templates: (0..TEMPLATES).filter_map(template).collect(),
             next: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
         })
     }
 
-    /// Calls that have failed.
+    /// How many there are.
     #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
+    pub fn count(&self) -> u16 {
+        self.callers
     }
 
-    /// Begins to count them anew.
-    pub fn forget_failures(&self) {
-        self.failed.store(0, Ordering::Relaxed);
+    /// A create without a GUID: the store mints another one each time.
+    #[must_use]
+    pub fn without_guid(&self) -> Vec<u8> {
+        let mut rng = rng_of(self.seed, 0, 0);
+        let customer = Some(customer(guid(0, &mut rng), &mut rng));
+        CreateCustomerRequest { customer, ..Default::default() }.encode_to_vec()
     }
 
     /// What all callers together get done in this time.
@@ -117,16 +121,17 @@ impl Callers {
         let end = start + length;
         let mut callers = JoinSet::new();
         for number in 0..this.callers {
-            callers.spawn_on(Arc::clone(this).caller(number, kind, end), &generator.handle());
+            callers.spawn_on(Arc::clone(this).caller(number.into(), kind, end), &generator.handle());
         }
-        let answered = callers.join_all().await.into_iter().sum();
-        Calls { answered, elapsed: this.clock.now().saturating_duration_since(start) }
+        let each = callers.join_all().await.into_iter();
+        let (answered, failed) = each.fold((0, 0), |(good, bad), each| (good + each.0, bad + each.1));
+        Calls { answered, failed, elapsed: this.clock.now().saturating_duration_since(start) }
     }
 
-    async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> u64 {
+    async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> (u64, u64) {
         let connection = self.connections[number % self.connections.len()].clone();
         let mut client = Grpc::new(connection);
-        let mut answered = 0;
+        let (mut answered, mut failed) = (0, 0);
         while self.clock.now() < end {
             let answer = match kind {
                 Kind::Ping => call(&mut client, PING, Bytes::new()).await,
@@ -134,12 +139,10 @@ impl Callers {
             };
             match answer {
                 Ok(()) => answered += 1,
-                Err(_) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                }
+                Err(_) => failed += 1,
             }
         }
-        answered
+        (answered, failed)
     }
 
     fn create(&self) -> Bytes {

@@ -2,12 +2,14 @@
 //! figures are rates and nothing else. An empty call on the same server in the same run is the measure, because
 //! only ratios of one run count.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::Args;
-use rts_emulator::Profile;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
-use service_kit::clock::{Clock, SystemClock};
+use service_kit::{
+    clock::{Clock, SystemClock},
+    database::DatabaseUrl,
+};
 use tillsync_proto::pb::{
     common::{Job, Schedule},
     hq::{ListSchedulesRequest, UpdateScheduleRequest},
@@ -15,12 +17,12 @@ use tillsync_proto::pb::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    callers::{Callers, Calls, Kind},
+    callers::{CREATE, Callers, Calls, Kind, PING},
     cli::within,
-    embedded::{DURABILITY, Embedded, Place},
+    embedded::{DURABILITY, Embedded, Place, Wanted},
     error::Error,
     generator::Generator,
-    machine,
+    h2load, machine,
     result::Mode,
     say,
     services::{Fleet, LOOK_PAUSE, Store, at_hq},
@@ -30,27 +32,40 @@ use crate::{
 /// How long a channel waits for headquarters; no create asks it.
 const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What a commit promises there.
+const POSTGRESQL: &str = "PostgreSQL, synchronous_commit=on: as its server and standbys are set up";
+
 /// How long the tables may take to hold what is in the log.
 const LEVEL_LIMIT: Duration = Duration::from_secs(120);
 
 /// Options of the ceiling.
 #[derive(Debug, Clone, Args)]
 pub struct CeilingArgs {
-    /// Rounds of Ping and create in turn, 1 to 1000.
+    /// Rounds, 1 to 1000: in each the empty call and the create in turn, with each client and number of callers.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: u16,
-    /// Seconds of each half of a round, 0.25 to 3600.
+    /// Seconds of each half, 0.25 to 3600; of h2load whole seconds.
     #[arg(long, default_value = "4", value_parser = seconds, allow_negative_numbers = true)]
     pub seconds: f64,
+    /// Who calls: h2load (Debian: nghttp2-client; left out if it is not installed), which sends one customer again and
+    /// again, each time under another GUID; tonic, which sends other customers each time.
+    #[arg(long, value_delimiter = ',', default_value = "h2load,tonic", value_name = "LIST")]
+    pub client: Vec<Client>,
     /// Calls under way at once, 1 to 4096.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub callers: u16,
+    #[arg(long, value_delimiter = ',', default_value = "64,256", value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "LIST")]
+    pub callers: Vec<u16>,
     /// Connections they share, 1 to 256; a server takes 200 calls at once on each.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub connections: u16,
     /// Leave the upload, the customer sync job and 1010 running. Without it they are held while it is measured.
     #[arg(long)]
     pub jobs: bool,
+    /// The store's database, such as postgres://…, which has to be empty [default: a SQLite file].
+    #[arg(long, value_parser = database, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Run the services in this process, in place of one for each.
+    #[arg(long)]
+    pub one_process: bool,
     /// Seed of the customers.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -63,29 +78,65 @@ fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.25..=3600.0)
 }
 
+fn database(url: &str) -> Result<String, String> {
+    url.parse::<DatabaseUrl>().map(|_| url.to_owned())
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Client {
+    /// That of nghttp2.
+    H2load,
+    /// This process.
+    Tonic,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::H2load => "h2load",
+            Self::Tonic => "tonic",
+        })
+    }
+}
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ceiling {
-    /// How calls were made.
-    pub load: String,
+    /// How long each half of a round was.
+    pub seconds: f64,
+    /// Connections that the callers share.
+    pub connections: u16,
     /// What an acknowledgement promised.
     pub durability: &'static str,
     /// Whether upload, customer sync job and 1010 went on meanwhile.
     pub jobs_running: bool,
     /// Processors.
     pub cpus: usize,
+    /// By client and number of callers.
+    pub lines: Vec<Line>,
+}
+
+/// What a number of callers has found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line {
+    /// Who called.
+    pub client: Client,
+    /// Calls under way at once.
+    pub callers: u16,
     /// The rounds.
     pub rounds: Vec<Round>,
-    /// Create rate divided by Ping rate: the median of the rounds, and the lowest and highest.
-    pub ratio: Spread,
-    /// The same of the rates, per second.
-    pub ping_per_s: Spread,
-    /// The same of the rates, per second.
-    pub create_per_s: Spread,
-    /// The same of the rates, per second.
-    pub searchable_per_s: Spread,
     /// Calls that failed; they are not in the rates.
     pub failed: u64,
+}
+
+impl Line {
+    /// A figure of the rounds: its median, the lowest and the highest.
+    #[must_use]
+    pub fn spread(&self, figure: fn(&Round) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(figure))
+    }
 }
 
 /// One round: Ping, then create.
@@ -124,8 +175,12 @@ pub async fn ceiling(args: CeilingArgs) -> Result<ExitCode, Error> {
 pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let embedded =
-        Embedded::start(Place::Here, folder.path(), &clock, args.seed, Profile::default(), 1, None).await?;
+    let place = if args.one_process { Place::Here } else { Place::Apart };
+    let embedded = Embedded::start(
+        Wanted { seed: args.seed, store: args.database_url.clone(), ..Wanted::new(place, folder.path()) },
+        &clock,
+    )
+    .await?;
     let cpus = machine::machine().cpus;
     let generator = Generator::start(cpus)?;
     let addresses = embedded.addresses.clone();
@@ -136,48 +191,99 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     if !args.jobs {
         hold_jobs(&fleet).await?;
     }
-    let callers = Arc::new(
-        Callers::connect(&generator, &address, args.callers, args.connections, args.seed, &clock).await?,
-    );
-    let seconds = Duration::from_secs_f64(args.seconds);
-    // A short round of each first: connections, caches and files are warm then.
-    for kind in [Kind::Ping, Kind::Create] {
-        Callers::run(&callers, &generator, kind, seconds / 4).await;
+    let mut drivers = Vec::new();
+    for client in &args.client {
+        for (number, callers) in (0..).zip(args.callers.iter().copied()) {
+            let seed = args.seed.wrapping_add(number);
+            let callers = Callers::connect(&generator, &address, callers, args.connections, seed, &clock);
+            drivers.push(Driver {
+                client: *client,
+                callers: Arc::new(callers.await?),
+                generator: &generator,
+                address: &address,
+                store: &fleet.stores[0],
+                connections: args.connections,
+            });
+        }
     }
-    callers.forget_failures();
-    let mut rounds = Vec::new();
-    level(&fleet.stores[0]).await?;
+    let length = Duration::from_secs_f64(args.seconds);
+    let mut lines = Vec::new();
+    for driver in &drivers {
+        // A short round first: connections, caches and files are warm then. Who is not installed makes none.
+        if driver.round(&clock, length / 4).await?.is_some() {
+            let (client, callers) = (driver.client, driver.callers.count());
+            lines.push((driver, Line { client, callers, rounds: Vec::new(), failed: 0 }));
+        }
+    }
     for _ in 0..args.rounds {
-        let ping_per_s = Callers::run(&callers, &generator, Kind::Ping, seconds).await.per_s();
-        let begun = clock.now();
-        let creates = Callers::run(&callers, &generator, Kind::Create, seconds).await;
-        // The tables are level before the next round: no round does the work of another.
-        level(&fleet.stores[0]).await?;
-        let searchable = Calls { elapsed: clock.now().saturating_duration_since(begun), ..creates };
-        let (create_per_s, searchable_per_s) = (creates.per_s(), searchable.per_s());
-        let ratio = create_per_s / ping_per_s.max(1.0);
-        rounds.push(Round { ping_per_s, create_per_s, searchable_per_s, ratio });
+        for (driver, line) in &mut lines {
+            if let Some((round, failed)) = driver.round(&clock, length).await? {
+                line.rounds.push(round);
+                line.failed += failed;
+            }
+        }
     }
-    let failed = callers.failed();
-    drop((callers, fleet, generator));
+    let lines = lines.into_iter().map(|(_, line)| line).collect();
+    drop(drivers);
+    drop((fleet, generator));
     embedded.stop().await;
     folder.close()?;
-    let spread = |figure: fn(&Round) -> f64| Spread::of(rounds.iter().map(figure));
     Ok(Ceiling {
-        load: format!(
-            "closed-loop, {} callers on {} connections, {} s each in turn",
-            args.callers, args.connections, args.seconds
-        ),
-        durability: DURABILITY,
+        seconds: args.seconds,
+        connections: args.connections,
+        durability: if args.database_url.as_ref().is_some_and(|url| url.starts_with("postgres")) {
+            POSTGRESQL
+        } else {
+            DURABILITY
+        },
         jobs_running: args.jobs,
         cpus,
-        ratio: spread(|round| round.ratio),
-        ping_per_s: spread(|round| round.ping_per_s),
-        create_per_s: spread(|round| round.create_per_s),
-        searchable_per_s: spread(|round| round.searchable_per_s),
-        failed,
-        rounds,
+        lines,
     })
+}
+
+/// A client with its callers.
+struct Driver<'a> {
+    client: Client,
+    callers: Arc<Callers>,
+    generator: &'a Generator,
+    address: &'a str,
+    store: &'a Store,
+    connections: u16,
+}
+
+impl Driver<'_> {
+    /// Both kinds of call in turn, and how many creates failed; nothing if the client is not installed.
+    async fn round(&self, clock: &Arc<dyn Clock>, length: Duration) -> Result<Option<(Round, u64)>, Error> {
+        let Some(pings) = self.calls(Kind::Ping, length).await? else { return Ok(None) };
+        let (begun, before) = (clock.now(), self.store.status().await?.logged_counter);
+        let Some(creates) = self.calls(Kind::Create, length).await? else { return Ok(None) };
+        // The tables are level before the next round: no round does the work of another.
+        level(self.store).await?;
+        let logged = self.store.status().await?.logged_counter - before;
+        let searchable = clock.now().saturating_duration_since(begun);
+        // Only what stands in the log has been created, whatever a client took for an answer.
+        let created = Calls { answered: creates.answered.min(logged), ..creates };
+        let round = Round {
+            ping_per_s: pings.per_s(),
+            create_per_s: created.per_s(),
+            searchable_per_s: Calls { elapsed: searchable, ..created }.per_s(),
+            ratio: created.per_s() / pings.per_s().max(1.0),
+        };
+        Ok(Some((round, creates.failed + creates.answered - created.answered)))
+    }
+
+    async fn calls(&self, kind: Kind, length: Duration) -> Result<Option<Calls>, Error> {
+        if self.client == Client::Tonic {
+            return Ok(Some(Callers::run(&self.callers, self.generator, kind, length).await));
+        }
+        let (path, message) = match kind {
+            Kind::Ping => (PING, Vec::new()),
+            Kind::Create => (CREATE, self.callers.without_guid()),
+        };
+        let url = format!("{}{path}", self.address);
+        h2load::drive(&url, &message, self.callers.count(), self.connections, length).await
+    }
 }
 
 /// Holds what would carry the creates on while they are counted.
@@ -209,31 +315,35 @@ async fn level(store: &Store) -> Result<(), Error> {
 }
 
 fn render(ceiling: &Ceiling) -> String {
-    let mut text =
-        format!("Load: {}; {} processors shared by callers and servers\n", ceiling.load, ceiling.cpus);
-    text += &format!("Durable: {}\n", ceiling.durability);
+    let mut text = format!(
+        "Closed-loop, {} connections, {} s each in turn; {} processors shared by callers and servers.\nDurable: {}\n",
+        ceiling.connections, ceiling.seconds, ceiling.cpus, ceiling.durability
+    );
     text += if ceiling.jobs_running { "Jobs: running\n\n" } else { "Jobs: held while it is measured\n\n" };
-    text += "round      ping/s    create/s   ratio   searchable/s\n";
-    for (number, round) in (1..).zip(&ceiling.rounds) {
+    text += "client  callers     empty/s   create/s   ratio                searchable/s\n";
+    for line in &ceiling.lines {
+        let median = |figure| line.spread(figure).median;
+        let ratio = line.spread(|round| round.ratio);
         text += &format!(
-            "{number:>5} {:>11.0} {:>11.0} {:>7.2} {:>14.0}\n",
-            round.ping_per_s, round.create_per_s, round.ratio, round.searchable_per_s
+            "{:<7} {:>7} {:>11.0} {:>10.0}   {:>5.2} ({:.2} to {:.2}) {:>14.0}\n",
+            line.client,
+            line.callers,
+            median(|round| round.ping_per_s),
+            median(|round| round.create_per_s),
+            ratio.median,
+            ratio.low,
+            ratio.high,
+            median(|round| round.searchable_per_s),
         );
     }
-    let ratio = ceiling.ratio;
     text += &format!(
-        "\nAsync create runs at {:.2} of the rate of an empty call (median of {} rounds, {:.2} to {:.2}): \
-         {:.0} creates/s, {:.0} empty calls/s. Until they stand in the searchable tables: {:.0}/s.\n",
-        ratio.median,
-        ceiling.rounds.len(),
-        ratio.low,
-        ratio.high,
-        ceiling.create_per_s.median,
-        ceiling.ping_per_s.median,
-        ceiling.searchable_per_s.median
+        "\nempty: an empty call of the same server. create: an async create. searchable: creates per second until the \
+         last of them stood in the searchable tables. Medians of {} rounds; of the ratio also the lowest and highest.\n",
+        ceiling.lines.first().map_or(0, |line| line.rounds.len())
     );
-    if ceiling.failed > 0 {
-        text += &format!("! {} calls failed; they are not in the rates.\n", ceiling.failed);
+    let failed: u64 = ceiling.lines.iter().map(|line| line.failed).sum();
+    if failed > 0 {
+        text += &format!("! {failed} creates failed; they are not in the rates.\n");
     }
     text
 }

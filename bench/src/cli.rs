@@ -60,8 +60,8 @@ pub enum Command {
     Scenario(Box<ScenarioArgs>),
     /// Finds the highest rate at which each mode keeps a goal, and the rate from which on async pays.
     Knee(Box<KneeArgs>),
-    /// Finds the ceiling of async creates, closed-loop: 64 callers that each wait for the answer before the next
-    /// call, in turn with an empty call (Ping) on the same server.
+    /// Finds the ceiling of async creates, closed-loop: callers that each wait for the answer before the next call, in
+    /// turn with an empty call (Ping) on the same server.
     Ceiling(CeilingArgs),
     /// Shows how well the generator keeps time on this machine, and how much it can drive, beside h2load if that is
     /// installed.

@@ -3,12 +3,7 @@
 
 mod apart;
 
-use std::{
-    fmt::Display,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt::Display, io, path::Path, sync::Arc};
 
 use rts_emulator::Profile;
 use serde::{Deserialize, Serialize};
@@ -29,16 +24,16 @@ use crate::{
 use apart::Apart;
 pub use apart::serve;
 
-/// What the channels' and headquarters' commits promise.
+/// What the channels' and headquarters' commits promise on SQLite.
 pub const DURABILITY: &str = "SQLite, synchronous=FULL: an acknowledged create survives a power cut";
 
-/// A service to start.
+/// A service to start; databases by their URLs.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Service {
-    Hq { database: PathBuf },
+    Hq { database: String },
     Emulator { profile_toml: String, hq: String },
-    Channel { id: String, database: PathBuf, rts: String, hq: String },
+    Channel { id: String, database: String, rts: String, hq: String },
 }
 
 impl Service {
@@ -110,9 +105,10 @@ impl Services {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let ids = Ids::seeded(Arc::clone(&self.clock), seed);
+        let at = |database: String| database.parse::<DatabaseUrl>().map_err(start("a service"));
         match service {
             Service::Hq { database } => {
-                self.hq(listener, hq_svc::Config::new(DatabaseUrl::Sqlite(database)), ids).await?;
+                self.hq(listener, hq_svc::Config::new(at(database)?), ids).await?;
             }
             Service::Emulator { profile_toml, hq } => {
                 let profile = Profile::parse(&profile_toml).map_err(start("the emulator"))?;
@@ -120,7 +116,7 @@ impl Services {
             }
             Service::Channel { id, database, rts, hq } => {
                 let id = id.parse().map_err(start("a channel"))?;
-                let config = channel_svc::Config::new(id, DatabaseUrl::Sqlite(database), &rts, &hq);
+                let config = channel_svc::Config::new(id, at(database)?, &rts, &hq);
                 self.channel(listener, config, ids).await?;
             }
         }
@@ -171,35 +167,54 @@ pub struct Embedded {
     home: Home,
 }
 
+/// What to start.
+pub struct Wanted<'a> {
+    /// In which processes.
+    pub place: Place,
+    /// Where data is.
+    pub folder: &'a Path,
+    /// What headquarters' chance and GUIDs begin with.
+    pub seed: u64,
+    /// What headquarters is like.
+    pub profile: Profile,
+    /// How many channels.
+    pub channels: usize,
+    /// By which they reach headquarters, if their ways can be cut.
+    pub relays: Option<&'a Relays>,
+    /// URL of the database of the only channel, in place of a file in the folder.
+    pub store: Option<String>,
+}
+
+impl<'a> Wanted<'a> {
+    /// One channel on a file, and a headquarters as it is unless something else is asked for.
+    #[must_use]
+    pub fn new(place: Place, folder: &'a Path) -> Self {
+        Self { place, folder, seed: 1, profile: Profile::default(), channels: 1, relays: None, store: None }
+    }
+}
+
 impl Embedded {
-    /// Starts them, with this many channels, all data below `folder`; channels reach headquarters by the relays, if there
-    /// are any.
+    /// Starts headquarters, the emulator and the channels.
     ///
     /// # Errors
     ///
     /// [`Error::Start`], or no port.
-    pub async fn start(
-        place: Place,
-        folder: &Path,
-        clock: &Arc<dyn Clock>,
-        seed: u64,
-        profile: Profile,
-        channels: usize,
-        relays: Option<&Relays>,
-    ) -> Result<Self, Error> {
+    pub async fn start(wanted: Wanted<'_>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+        let Wanted { place, folder, seed, profile, channels, relays, store } = wanted;
         let mut home = match place {
             Place::Here => Home::Here(Services::new(clock)),
             Place::Apart => Home::Apart(Apart::default()),
         };
-        let file = |name: &str| folder.join(format!("{name}.db"));
+        let file = |name: &str| format!("sqlite:{}", folder.join(format!("{name}.db")).display());
         let hq_url = home.start(Service::Hq { database: file("hq") }, seed.wrapping_add(1)).await?;
         let emulator = Service::Emulator { profile_toml: toml_of(&profile)?, hq: hq_url.clone() };
         let rts_url = home.start(emulator, seed).await?;
         let mut urls = Vec::new();
         for number in 1..=channels {
             let id = format!("store-{number}");
+            let database = store.clone().unwrap_or_else(|| file(&id));
             let (rts, hq) = (way(relays, &rts_url).await?, way(relays, &hq_url).await?);
-            let channel = Service::Channel { database: file(&id), id, rts, hq };
+            let channel = Service::Channel { id, database, rts, hq };
             urls.push(home.start(channel, seed.wrapping_add(1 + number as u64)).await?);
         }
         let addresses = Addresses {

@@ -38,6 +38,7 @@ pub mod error;
 pub mod export;
 pub mod generator;
 pub mod goal;
+pub mod h2load;
 pub mod knee;
 pub mod ledger;
 pub mod load;

@@ -1,8 +1,7 @@
 //! How well the generator keeps time on this machine, and how much it can drive: what a run's figures owe to it.
 
 use std::{
-    io::Write as _,
-    process::{ExitCode, Stdio},
+    process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,21 +9,19 @@ use std::{
 use clap::Args;
 use prost::bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
-use rts_emulator::Profile;
 use serde::Serialize;
 use service_kit::clock::{Clock, SystemClock};
-use tokio::process::Command;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::client::Grpc;
 
 use crate::{
     arrivals::poisson,
-    callers::{Callers, Kind, PING, connected},
+    callers::{Callers, Calls, Kind, PING, connected},
     cli::within,
-    embedded::{Embedded, Place},
+    embedded::{Embedded, Place, Wanted},
     error::Error,
     generator::Generator,
-    machine,
+    h2load, machine,
     pacer::pace,
     raw::call,
     result::TwoPercentiles,
@@ -118,8 +115,7 @@ pub async fn pacing(args: PacingArgs) -> Result<ExitCode, Error> {
 pub async fn measure(args: &PacingArgs) -> Result<Pacing, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let embedded =
-        Embedded::start(Place::Here, folder.path(), &clock, 1, Profile::default(), 1, None).await?;
+    let embedded = Embedded::start(Wanted::new(Place::Here, folder.path()), &clock).await?;
     let address = embedded.addresses.channels[0].clone();
     let cpus = machine::machine().cpus;
     let (paced, closed) = (Generator::start(1)?, Generator::start(cpus)?);
@@ -132,7 +128,9 @@ pub async fn measure(args: &PacingArgs) -> Result<Pacing, Error> {
         let idle_late_ms = idle(&clock, args.idle_rate, length, seed).await?;
         let (call_late_ms, call_ms) = calls(&clock, &paced, &address, args.call_rate, length, seed).await?;
         let most_per_s = Callers::run(&callers, &closed, Kind::Ping, length).await.per_s();
-        let h2load_per_s = h2load(&address, length).await?;
+        let url = format!("{address}{PING}");
+        let h2load = h2load::drive(&url, &[], CALLERS, CONNECTIONS, length).await?;
+        let h2load_per_s = h2load.map(Calls::per_s);
         rounds.push(Round { idle_late_ms, call_late_ms, call_ms, most_per_s, h2load_per_s });
     }
     drop((callers, paced, closed));
@@ -202,30 +200,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What h2load drives to the same server: as many calls under way on as many connections. Nothing if it is not installed.
-async fn h2load(address: &str, length: Duration) -> Result<Option<f64>, Error> {
-    // A gRPC frame without a message: not compressed, of length 0.
-    let mut body = tempfile::NamedTempFile::new()?;
-    body.write_all(&[0; 5])?;
-    let said = Command::new("h2load")
-        .args(["-c", &CONNECTIONS.to_string(), "-m", &(CALLERS / CONNECTIONS).to_string()])
-        .args(["-D", &length.as_secs().max(1).to_string()])
-        .arg("-d")
-        .arg(body.path())
-        .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
-        .arg(format!("{address}{PING}"))
-        .stderr(Stdio::null())
-        .output()
-        .await;
-    Ok(said.ok().and_then(|output| rate_of(&String::from_utf8_lossy(&output.stdout))))
-}
-
-/// Of the line `finished in 4.00s, 101234.50 req/s, 5.50MB/s`.
-fn rate_of(said: &str) -> Option<f64> {
-    let line = said.lines().find(|line| line.starts_with("finished in"))?;
-    line.split(", ").find_map(|part| part.strip_suffix(" req/s"))?.trim().parse().ok()
-}
-
 fn render(found: &Pacing) -> String {
     let mut text = format!(
         "Late: how long after its due instant an arrival was sent. {} processors shared by generator and server.\n\n",
@@ -277,18 +251,4 @@ fn render(found: &Pacing) -> String {
 /// Fractions of a millisecond matter here.
 fn millis_fine(ms: f64) -> String {
     if ms < 1.0 { format!("{ms:.3} ms") } else { millis(ms) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_h2load_says_is_understood() {
-        let said =
-            "starting benchmark...\nfinished in 4.00s, 101234.50 req/s, 5.50MB/s\nrequests: 404938 total";
-        assert_eq!(rate_of(said), Some(101_234.5));
-        assert_eq!(rate_of("finished in 4.00s, many req/s"), None);
-        assert_eq!(rate_of(""), None);
-    }
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     acknowledged::Acknowledged,
-    embedded::{DURABILITY, Embedded, Place},
+    embedded::{DURABILITY, Embedded, Place, Wanted},
     error::Error,
     generator::Generator,
     ledger::read::check,
@@ -183,8 +183,8 @@ impl Site {
             let channels = site.channels.into();
             let relays = relays.as_ref();
             let place = if site.one_process { Place::Here } else { Place::Apart };
-            let started = Embedded::start(place, folder.path(), &clock, seed, profile, channels, relays);
-            let embedded = started.await?;
+            let wanted = Wanted { seed, profile, channels, relays, ..Wanted::new(place, folder.path()) };
+            let embedded = Embedded::start(wanted, &clock).await?;
             (Some(embedded), Some(folder))
         } else {
             (None, None)

@@ -14,14 +14,13 @@ use std::{
 };
 
 use clap::Parser as _;
-use rts_emulator::Profile;
 use serde_json::Value;
 use service_kit::clock::{Clock, SystemClock};
 use tillsync::{
     ceiling,
     cli::{self, Cli},
     compare,
-    embedded::{Embedded, Place},
+    embedded::{Embedded, Place, Wanted},
     pacing, plan, report, result, scenario,
 };
 use tillsync_proto::pb::emulator::{GetFiguresRequest, emulator_service_client::EmulatorServiceClient};
@@ -217,8 +216,7 @@ async fn a_scenario_that_is_ended_early_leaves_no_outage_behind() {
     fs::write(&file, text).unwrap();
     // A chain that was there before, and goes on after.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let chain =
-        Embedded::start(Place::Here, out.path(), &clock, 1, Profile::default(), 1, None).await.unwrap();
+    let chain = Embedded::start(Wanted::new(Place::Here, out.path()), &clock).await.unwrap();
     let (hq, emulator) = (chain.addresses.hq.clone().unwrap(), chain.addresses.emulator.clone().unwrap());
     let folder = out.path().join("report");
     let fixed =
@@ -329,11 +327,29 @@ fn b4_several_generators_count_what_missed_the_goal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ceiling_is_a_ratio_of_one_run() {
-    let cli = Cli::try_parse_from(["tillsync", "ceiling", "--rounds", "1", "--seconds", "0.25"]).unwrap();
+    let cli = Cli::try_parse_from([
+        "tillsync",
+        "ceiling",
+        "--one-process",
+        "--client",
+        "tonic",
+        "--callers",
+        "16,32",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.25",
+    ])
+    .unwrap();
     let Some(cli::Command::Ceiling(args)) = cli.command else { panic!("the ceiling was asked for") };
     let found = ceiling::measure(&args).await.unwrap();
-    assert_eq!((found.rounds.len(), found.failed), (1, 0));
-    assert!(found.ratio.median > 0.0 && found.ping_per_s.median > found.create_per_s.median);
+    assert_eq!(found.lines.iter().map(|line| line.callers).collect::<Vec<_>>(), [16, 32]);
+    for line in &found.lines {
+        assert_eq!((line.rounds.len(), line.failed), (1, 0));
+        let round = line.rounds[0];
+        assert!(round.ratio > 0.0 && round.ping_per_s > 0.0, "{round:?}");
+        assert!(round.searchable_per_s > 0.0 && round.searchable_per_s <= round.create_per_s, "{round:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

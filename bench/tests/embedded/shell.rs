@@ -7,7 +7,7 @@ use service_kit::clock::{Clock, SystemClock};
 use tillsync::{
     chain,
     cli::{Cli, Command},
-    embedded::{Embedded, Place},
+    embedded::{Embedded, Place, Wanted},
     error::Error,
     shell,
 };
@@ -22,8 +22,12 @@ impl Chain {
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let profile = rts_emulator::Profile::default();
-        let services =
-            Embedded::start(Place::Here, folder.path(), &clock, 1, profile, 2, None).await.unwrap();
+        let services = Embedded::start(
+            Wanted { profile, channels: 2, ..Wanted::new(Place::Here, folder.path()) },
+            &clock,
+        )
+        .await
+        .unwrap();
         Self { services, _folder: folder }
     }
 
