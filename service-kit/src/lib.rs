@@ -29,5 +29,6 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod timing;
+mod together;
 pub mod watchdog;
 pub mod web;

@@ -3,16 +3,17 @@
 
 use std::{future::IntoFuture as _, pin::Pin, sync::Arc, time::Duration};
 
-use axum::{Router, middleware::from_fn_with_state, routing::get, serve::ListenerExt as _};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{
     clock::Clock,
     deadline, process, telemetry,
+    together::Quick,
     web::{self, Origin},
 };
 
@@ -87,14 +88,8 @@ impl Server {
             .layer(from_fn_with_state(self.clock, telemetry::count));
         let router: Router = web::callable(calls, &self.web)
             .route("/metrics", get(move || async { prometheus.render() + &process::Usage::now().exposed() }));
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                debug!(%error, "cannot set TCP_NODELAY");
-            }
-        });
-
         let stop = shutdown.clone();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        let serving = axum::serve(Quick(listener), router).with_graceful_shutdown(async move {
             stop.cancelled().await;
             for name in self.names {
                 health.set_service_status(*name, ServingStatus::NotServing).await;
