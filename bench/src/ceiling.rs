@@ -27,6 +27,7 @@ use crate::{
     say,
     services::{Fleet, LOOK_PAUSE, Store, at_hq},
     stats::Spread,
+    usage::{Usages, Watched},
 };
 
 /// How long a channel waits for headquarters; no create asks it.
@@ -150,6 +151,10 @@ pub struct Round {
     pub searchable_per_s: f64,
     /// Create rate divided by Ping rate.
     pub ratio: f64,
+    /// CPU time of the store for each empty call, in microseconds; absent if it is not a process of its own.
+    pub ping_cpu_us: Option<f64>,
+    /// The same of a create, until it stands in the searchable tables.
+    pub create_cpu_us: Option<f64>,
 }
 
 /// Measures, prints, and ends with success.
@@ -202,6 +207,7 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
                 generator: &generator,
                 address: &address,
                 store: &fleet.stores[0],
+                watched: &fleet.watched,
                 connections: args.connections,
             });
         }
@@ -249,17 +255,21 @@ struct Driver<'a> {
     generator: &'a Generator,
     address: &'a str,
     store: &'a Store,
+    watched: &'a [Watched],
     connections: u16,
 }
 
 impl Driver<'_> {
     /// Both kinds of call in turn, and how many creates failed; nothing if the client is not installed.
     async fn round(&self, clock: &Arc<dyn Clock>, length: Duration) -> Result<Option<(Round, u64)>, Error> {
+        let start = Usages::now(self.watched).await;
         let Some(pings) = self.calls(Kind::Ping, length).await? else { return Ok(None) };
+        let between = Usages::now(self.watched).await;
         let (begun, before) = (clock.now(), self.store.status().await?.logged_counter);
         let Some(creates) = self.calls(Kind::Create, length).await? else { return Ok(None) };
         // The tables are level before the next round: no round does the work of another.
         level(self.store).await?;
+        let end = Usages::now(self.watched).await;
         let logged = self.store.status().await?.logged_counter - before;
         let searchable = clock.now().saturating_duration_since(begun);
         // Only what stands in the log has been created, whatever a client took for an answer.
@@ -269,8 +279,16 @@ impl Driver<'_> {
             create_per_s: created.per_s(),
             searchable_per_s: Calls { elapsed: searchable, ..created }.per_s(),
             ratio: created.per_s() / pings.per_s().max(1.0),
+            ping_cpu_us: self.cpu_us(&between, &start, pings.answered),
+            create_cpu_us: self.cpu_us(&end, &between, created.answered),
         };
         Ok(Some((round, creates.failed + creates.answered - created.answered)))
+    }
+
+    /// CPU time of the store for each of so many calls.
+    fn cpu_us(&self, now: &Usages, then: &Usages, calls: u64) -> Option<f64> {
+        let used = now.since(then).into_iter().find(|usage| usage.name == self.store.id)?;
+        Some(used.cpu_s * 1e6 / (calls as f64).max(1.0))
     }
 
     async fn calls(&self, kind: Kind, length: Duration) -> Result<Option<Calls>, Error> {
@@ -314,18 +332,23 @@ async fn level(store: &Store) -> Result<(), Error> {
     timeout(LEVEL_LIMIT, level).await.map_err(|_| Error::LevelTimeout(store.id.clone()))?
 }
 
+fn cpu(us: f64) -> String {
+    if us > 0.0 { format!("{us:.0} us") } else { "-".to_owned() }
+}
+
 fn render(ceiling: &Ceiling) -> String {
     let mut text = format!(
         "Closed-loop, {} connections, {} s each in turn; {} processors shared by callers and servers.\nDurable: {}\n",
         ceiling.connections, ceiling.seconds, ceiling.cpus, ceiling.durability
     );
     text += if ceiling.jobs_running { "Jobs: running\n\n" } else { "Jobs: held while it is measured\n\n" };
-    text += "client  callers     empty/s   create/s   ratio                searchable/s\n";
+    text +=
+        "client  callers     empty/s   create/s   ratio                searchable/s   CPU: empty   create\n";
     for line in &ceiling.lines {
         let median = |figure| line.spread(figure).median;
         let ratio = line.spread(|round| round.ratio);
         text += &format!(
-            "{:<7} {:>7} {:>11.0} {:>10.0}   {:>5.2} ({:.2} to {:.2}) {:>14.0}\n",
+            "{:<7} {:>7} {:>11.0} {:>10.0}   {:>5.2} ({:.2} to {:.2}) {:>14.0} {:>12} {:>8}\n",
             line.client,
             line.callers,
             median(|round| round.ping_per_s),
@@ -334,11 +357,14 @@ fn render(ceiling: &Ceiling) -> String {
             ratio.low,
             ratio.high,
             median(|round| round.searchable_per_s),
+            cpu(median(|round| round.ping_cpu_us.unwrap_or_default())),
+            cpu(median(|round| round.create_cpu_us.unwrap_or_default())),
         );
     }
     text += &format!(
         "\nempty: an empty call of the same server. create: an async create. searchable: creates per second until the \
-         last of them stood in the searchable tables. Medians of {} rounds; of the ratio also the lowest and highest.\n",
+         last of them stood in the searchable tables. CPU: of the store for each call, creates until they stand there. \
+         Medians of {} rounds; of the ratio also the lowest and highest.\n",
         ceiling.lines.first().map_or(0, |line| line.rounds.len())
     );
     let failed: u64 = ceiling.lines.iter().map(|line| line.failed).sum();
