@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -70,9 +70,15 @@ impl Drop for Process {
     }
 }
 
+/// A port that stays free while the process on it is dead: below those that the system gives to outgoing connections.
 fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its number").port().to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id() * 16;
+    let ports = || 10_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+    let free = std::iter::repeat_with(ports)
+        .take(1_000)
+        .find(|port| TcpListener::bind(format!("127.0.0.1:{port}")).is_ok());
+    free.expect("a free port").to_string()
 }
 
 /// Headquarters and two stores in processes of their own: the first async, the second sync with the fallback.
