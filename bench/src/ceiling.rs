@@ -15,6 +15,7 @@ use tillsync_proto::pb::{
     hq::{ListSchedulesRequest, UpdateScheduleRequest},
 };
 use tokio::time::{sleep, timeout};
+use tracing::warn;
 
 use crate::{
     callers::{CREATE, Callers, Calls, Kind, PING},
@@ -33,7 +34,7 @@ use crate::{
 /// How long a channel waits for headquarters; no create asks it.
 const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a commit promises there.
+/// What a commit promises in a PostgreSQL database.
 const POSTGRESQL: &str = "PostgreSQL, synchronous_commit=on: as its server and standbys are set up";
 
 /// How long the tables may take to hold what is in the log.
@@ -126,17 +127,43 @@ pub struct Line {
     pub client: Client,
     /// Calls under way at once.
     pub callers: u16,
-    /// The rounds.
-    pub rounds: Vec<Round>,
+    /// Empty calls per second, of all rounds.
+    pub ping_per_s: Spread,
+    /// Acknowledged async creates per second.
+    pub create_per_s: Spread,
+    /// See [`Round::searchable_per_s`].
+    pub searchable_per_s: Spread,
+    /// Create rate divided by Ping rate, each of the same round.
+    pub ratio: Spread,
+    /// See [`Round::ping_cpu_us`].
+    pub ping_cpu_us: Option<Spread>,
+    /// See [`Round::create_cpu_us`].
+    pub create_cpu_us: Option<Spread>,
     /// Calls that failed; they are not in the rates.
     pub failed: u64,
+    /// The rounds.
+    pub rounds: Vec<Round>,
 }
 
 impl Line {
-    /// A figure of the rounds: its median, the lowest and the highest.
-    #[must_use]
-    pub fn spread(&self, figure: fn(&Round) -> f64) -> Spread {
-        Spread::of(self.rounds.iter().map(figure))
+    fn of(client: Client, callers: u16, rounds: Vec<Round>, failed: u64) -> Self {
+        let spread = |figure: fn(&Round) -> f64| Spread::of(rounds.iter().map(figure));
+        let known = |figure: fn(&Round) -> Option<f64>| {
+            let figures: Option<Vec<f64>> = rounds.iter().map(figure).collect();
+            figures.map(|figures| Spread::of(figures.into_iter()))
+        };
+        Self {
+            client,
+            callers,
+            ping_per_s: spread(|round| round.ping_per_s),
+            create_per_s: spread(|round| round.create_per_s),
+            searchable_per_s: spread(|round| round.searchable_per_s),
+            ratio: spread(|round| round.ratio),
+            ping_cpu_us: known(|round| round.ping_cpu_us),
+            create_cpu_us: known(|round| round.create_cpu_us),
+            failed,
+            rounds,
+        }
     }
 }
 
@@ -217,19 +244,23 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     for driver in &drivers {
         // A short round first: connections, caches and files are warm then. Who is not installed makes none.
         if driver.round(&clock, length / 4).await?.is_some() {
-            let (client, callers) = (driver.client, driver.callers.count());
-            lines.push((driver, Line { client, callers, rounds: Vec::new(), failed: 0 }));
+            lines.push((driver, Vec::new(), 0));
+        } else {
+            warn!(client = %driver.client, "is not installed, or has said nothing that is understood: left out");
         }
     }
     for _ in 0..args.rounds {
-        for (driver, line) in &mut lines {
+        for (driver, rounds, all_failed) in &mut lines {
             if let Some((round, failed)) = driver.round(&clock, length).await? {
-                line.rounds.push(round);
-                line.failed += failed;
+                rounds.push(round);
+                *all_failed += failed;
             }
         }
     }
-    let lines = lines.into_iter().map(|(_, line)| line).collect();
+    let lines = lines
+        .into_iter()
+        .map(|(driver, rounds, failed)| Line::of(driver.client, driver.callers.count(), rounds, failed))
+        .collect();
     drop(drivers);
     drop((fleet, generator));
     embedded.stop().await;
@@ -332,8 +363,8 @@ async fn level(store: &Store) -> Result<(), Error> {
     timeout(LEVEL_LIMIT, level).await.map_err(|_| Error::LevelTimeout(store.id.clone()))?
 }
 
-fn cpu(us: f64) -> String {
-    if us > 0.0 { format!("{us:.0} us") } else { "-".to_owned() }
+fn cpu(us: Option<Spread>) -> String {
+    us.map_or_else(|| "-".to_owned(), |us| format!("{:.0} us", us.median))
 }
 
 fn render(ceiling: &Ceiling) -> String {
@@ -345,20 +376,18 @@ fn render(ceiling: &Ceiling) -> String {
     text +=
         "client  callers     empty/s   create/s   ratio                searchable/s   CPU: empty   create\n";
     for line in &ceiling.lines {
-        let median = |figure| line.spread(figure).median;
-        let ratio = line.spread(|round| round.ratio);
         text += &format!(
             "{:<7} {:>7} {:>11.0} {:>10.0}   {:>5.2} ({:.2} to {:.2}) {:>14.0} {:>12} {:>8}\n",
             line.client,
             line.callers,
-            median(|round| round.ping_per_s),
-            median(|round| round.create_per_s),
-            ratio.median,
-            ratio.low,
-            ratio.high,
-            median(|round| round.searchable_per_s),
-            cpu(median(|round| round.ping_cpu_us.unwrap_or_default())),
-            cpu(median(|round| round.create_cpu_us.unwrap_or_default())),
+            line.ping_per_s.median,
+            line.create_per_s.median,
+            line.ratio.median,
+            line.ratio.low,
+            line.ratio.high,
+            line.searchable_per_s.median,
+            cpu(line.ping_cpu_us),
+            cpu(line.create_cpu_us),
         );
     }
     text += &format!(

@@ -150,10 +150,15 @@ impl Measured {
         process.machine_busy = process.machine_busy.zip(others.machine_busy).map(|(a, b)| mean(a, b));
         process.starved = process.starved.zip(others.starved).map(|(a, b)| mean(a, b));
         process.stolen = process.stolen.zip(others.stolen).map(|(a, b)| mean(a, b));
-        for (own, other) in self.services.iter_mut().zip(other.services) {
-            own.cpu_s += other.cpu_s;
-            own.rss_bytes = own.rss_bytes.max(other.rss_bytes);
-        }
+        // A service that was started anew in one of them has no figure there, so none of all.
+        self.services.retain_mut(|own| {
+            let other = other.services.iter().find(|other| other.name == own.name);
+            if let Some(other) = other {
+                own.cpu_s += other.cpu_s;
+                own.rss_bytes = own.rss_bytes.max(other.rss_bytes);
+            }
+            other.is_some()
+        });
         self.seconds += other.seconds;
         self.interrupted |= other.interrupted;
         self.repetitions.extend(other.repetitions);

@@ -48,7 +48,7 @@ pub struct ResultFile {
     pub warnings: Vec<Warning>,
     /// What the runs had to keep, and whether they have (rule B7).
     pub checks: Checks,
-    /// CPU and memory of the harness's process, the embedded services included.
+    /// CPU and memory of the harness's process.
     pub process: Process,
 }
 
@@ -121,7 +121,7 @@ pub struct Machine {
 /// What was asked for. Whoever measures or simulates fills in what it knows.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Setup {
-    /// Whether the services ran in the harness's process (loopback TCP) or were up already.
+    /// Whether the harness started the services itself (loopback TCP) or they were up already.
     pub services: Services,
     /// How many channels took creates.
     pub channels: usize,
@@ -206,7 +206,7 @@ pub struct Assumed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Services {
-    /// In the harness's process.
+    /// The harness started them: each a process of its own, or all in its own with `--one-process`.
     Embedded,
     /// They were up already (rule B8).
     #[default]

@@ -27,7 +27,7 @@ use tonic::Status;
 use crate::{
     error::Error,
     result::Mode,
-    usage::Watched,
+    usage::{EMULATOR, HEADQUARTERS, Watched},
     way::{Credentials, Way},
 };
 
@@ -158,13 +158,13 @@ impl Fleet {
             let channel = credentials.connect(address).await?;
             let mut control = EmulatorServiceClient::new(channel.clone());
             control.get_profile(GetProfileRequest {}).await.map_err(|s| Error::service(address, s))?;
-            watch("emulator", &channel);
+            watch(EMULATOR, &channel);
             (emulator, before) = (Some(control), Some(channel));
         }
         let mut headquarters = None;
         if let Some(address) = &addresses.hq {
             let hq = credentials.connect(address).await?;
-            watch("headquarters", &hq);
+            watch(HEADQUARTERS, &hq);
             headquarters = Some(Headquarters {
                 admin: AdminServiceClient::new(hq.clone()),
                 exchange: DataExchangeServiceClient::new(hq.clone()),

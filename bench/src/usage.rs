@@ -16,6 +16,11 @@ use crate::{result::ServiceUsage, way::Way};
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_BYTES: usize = 4 << 20;
 
+/// What headquarters and the emulator are called; a store is called by its id.
+pub const HEADQUARTERS: &str = "headquarters";
+/// See [`HEADQUARTERS`].
+pub const EMULATOR: &str = "emulator";
+
 /// A service whose use of the machine is read.
 #[derive(Debug, Clone)]
 pub struct Watched {

@@ -7,6 +7,7 @@ pub use knees::knees;
 use crate::{
     result::{Arrivals, Ledger, Mode, ResultFile, Run, Services, enough},
     slo::{Metric, quantile_name},
+    usage::{EMULATOR, HEADQUARTERS},
 };
 
 /// The sentence that answers the question: how far sync carries, and what async costs.
@@ -110,8 +111,8 @@ fn processors(result: &ResultFile) -> Option<String> {
     let used = |mode: Mode| {
         let run = runs.iter().find(|run| run.mode == mode)?;
         let (hq, others): (Vec<_>, Vec<_>) =
-            run.services.iter().partition(|usage| usage.name == "headquarters");
-        let stores = others.into_iter().filter(|usage| usage.name != "emulator");
+            run.services.iter().partition(|usage| usage.name == HEADQUARTERS);
+        let stores = others.into_iter().filter(|usage| usage.name != EMULATOR);
         let percent = |cpu_s: f64| cpu_s / run.seconds.max(f64::EPSILON) * 100.0;
         Some((percent(hq.first()?.cpu_s), percent(stores.map(|usage| usage.cpu_s).sum())))
     };

@@ -16,6 +16,7 @@ use crate::{
     cli::HeadquartersArgs,
     error::Error,
     goal::Goal,
+    load::every,
     measured::Measured,
     report,
     result::{Mode, TwoPercentiles},
@@ -35,7 +36,7 @@ const HALVINGS: u32 = 10;
 const FACTORS: [f64; 5] = [0.5, 0.75, 1.0, 1.5, 2.0];
 const SCHEDULES_S: [f64; 5] = [0.5, 5.0, 60.0, 300.0, 900.0];
 /// Creates of a simulation of schedules that are followed to every store.
-const FOLLOWED: u64 = 200;
+const FOLLOWED: usize = 200;
 /// By how much less headquarters is asked to do, as long as the busiest hour does not keep the goal; and where that
 /// ends.
 const PRUDENCE: f64 = 0.99;
@@ -307,7 +308,7 @@ fn steady(
         probe_per_s: args.headquarters.probe_rate,
         warmup,
         measured,
-        follow_every: if mode == Mode::Async { creates.div_ceil(FOLLOWED).max(1) } else { u64::MAX },
+        follow_every: if mode == Mode::Async { every(creates, FOLLOWED) } else { u64::MAX },
         goal: args.goal.time(),
         ..Scenario::new(profile.clone(), mode, sizes.len(), chain.overhead(), chain.jobs())
     };

@@ -108,7 +108,7 @@ pub struct Run {
     pub generator: Generator,
     /// Customers that waited for their account number.
     pub backlog: Backlog,
-    /// CPU and memory of the harness's process during the run, and of services that run in it.
+    /// CPU and memory of the harness's process during the run.
     pub process: Process,
     /// CPU and memory of each service, of those that say it.
     pub services: Vec<ServiceUsage>,

@@ -151,10 +151,25 @@ async fn an_interrupted_session_still_has_a_valid_result_and_a_ledger() {
     assert!(result.ledger.unwrap().acknowledged >= 60);
 }
 
+/// Plays a scenario; its results go to `folder`.
+async fn played(
+    scenario: &str,
+    folder: &Path,
+    options: &[&str],
+    stop: CancellationToken,
+) -> result::ResultFile {
+    let file = folder.join("scenario.toml");
+    fs::write(&file, scenario).unwrap();
+    let (file, folder) = (file.to_str().unwrap(), folder.to_str().unwrap());
+    let fixed = ["tillsync", "scenario", "--plain", file, "--out", folder];
+    let cli = Cli::try_parse_from(fixed.iter().chain(options)).unwrap();
+    let Some(cli::Command::Scenario(args)) = cli.command else { panic!("a scenario was asked for") };
+    scenario::measure(*args, vec!["tillsync".to_owned()], stop).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scenario_goes_offline_and_back_switches_the_mode_and_loses_nobody() {
     let out = tempfile::tempdir().unwrap();
-    let file = out.path().join("scenario.toml");
     let text = r#"
         name = "Away and back"
         look_for = "Everybody is there in the end."
@@ -171,20 +186,7 @@ async fn a_scenario_goes_offline_and_back_switches_the_mode_and_loses_nobody() {
         do = "mode"
         mode = "async"
     "#;
-    fs::write(&file, text).unwrap();
-    let fixed = [
-        "tillsync",
-        "scenario",
-        "--plain",
-        "--one-process",
-        file.to_str().unwrap(),
-        "--out",
-        out.path().to_str().unwrap(),
-    ];
-    let cli = Cli::try_parse_from(fixed).unwrap();
-    let Some(cli::Command::Scenario(args)) = cli.command else { panic!("a scenario was asked for") };
-    let result =
-        scenario::measure(*args, vec!["tillsync".to_owned()], CancellationToken::new()).await.unwrap();
+    let result = played(text, out.path(), &["--one-process"], CancellationToken::new()).await;
     compare::write(&result, out.path()).unwrap();
     let value = valid(out.path());
     assert_eq!(value["setup"]["scenario"]["events"].as_array().unwrap().len(), 3);
@@ -200,7 +202,6 @@ async fn a_scenario_goes_offline_and_back_switches_the_mode_and_loses_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scenario_that_is_ended_early_leaves_no_outage_behind() {
     let out = tempfile::tempdir().unwrap();
-    let file = out.path().join("scenario.toml");
     let text = r#"
         name = "Out"
         look_for = "Nothing is left of it."
@@ -213,18 +214,12 @@ async fn a_scenario_that_is_ended_early_leaves_no_outage_behind() {
         do = "outage"
         for_s = 3600
     "#;
-    fs::write(&file, text).unwrap();
     // A chain that was there before, and goes on after.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let chain = Embedded::start(Wanted::new(Place::Here, out.path()), &clock).await.unwrap();
     let (hq, emulator) = (chain.addresses.hq.clone().unwrap(), chain.addresses.emulator.clone().unwrap());
-    let folder = out.path().join("report");
-    let fixed =
-        ["tillsync", "scenario", "--plain", file.to_str().unwrap(), "--out", folder.to_str().unwrap()];
     let elsewhere = ["--hq", &hq, "--emulator", &emulator, "--channel", &chain.addresses.channels[0]];
-    let cli = Cli::try_parse_from(fixed.into_iter().chain(elsewhere)).unwrap();
-    let Some(cli::Command::Scenario(args)) = cli.command else { panic!("a scenario was asked for") };
-    let mut control = EmulatorServiceClient::connect(emulator).await.unwrap();
+    let mut control = EmulatorServiceClient::connect(emulator.clone()).await.unwrap();
     let (stop, mut watching) = (CancellationToken::new(), control.clone());
     let token = stop.clone();
     tokio::spawn(async move {
@@ -234,7 +229,7 @@ async fn a_scenario_that_is_ended_early_leaves_no_outage_behind() {
         }
         token.cancel();
     });
-    let result = scenario::measure(*args, vec!["tillsync".to_owned()], stop).await.unwrap();
+    let result = played(text, out.path(), &elsewhere, stop).await;
     assert!(result.interrupted);
     let figures = control.get_figures(GetFiguresRequest::default()).await.unwrap().into_inner();
     assert!(!figures.outage);
