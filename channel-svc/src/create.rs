@@ -161,7 +161,7 @@ impl<S: Store> Customers<S> {
             Appended::New(_) => Ok(Created { customer: wire, path: answered, called: None }),
             Appended::Known(entry) => Ok(Created::known(&entry.row)),
             Appended::Taken => Err(Error::GuidTaken(id.to_string())),
-            Appended::Refused(_) => Err(Error::Internal),
+            Appended::Refused(_) | Appended::Nothing => Err(Error::Internal),
         }
     }
 

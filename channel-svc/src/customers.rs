@@ -191,12 +191,22 @@ impl<S: Store> Customers<S> {
         Ok(self.rts.get(written(name), self.call_time(deadline)).await?)
     }
 
+    /// Sees to it that the tail holds everything that was acknowledged before, by whichever process of the channel. Called
+    /// before a read looks at it.
+    pub(crate) async fn level(&self) -> Result<(), Error> {
+        match self.store.newest_of_all().await? {
+            Some(newest) if newest > self.tail.newest() => Ok(self.log.reach(newest).await?),
+            _ => Ok(()),
+        }
+    }
+
     /// What this store knows of a customer: the tail first, then the tables, so that one on its way from there
     /// to here is not missed.
     pub(crate) async fn find(&self, name: &CustomerRef) -> Result<Option<Row>, Error> {
         match name {
             CustomerRef::Id(id) => self.find_id(*id).await,
             CustomerRef::Account(number) => {
+                self.level().await?;
                 let id = match self.tail.id_of_account(number) {
                     Some(id) => Some(id),
                     None => self.store.id_of_account(number).await?,
@@ -211,6 +221,7 @@ impl<S: Store> Customers<S> {
 
     /// The same by GUID.
     pub(crate) async fn find_id(&self, id: CustomerId) -> Result<Option<Row>, Error> {
+        self.level().await?;
         let tail = self.tail.get(id);
         let tables = self.store.rows(&[id]).await?.pop();
         Ok(together(tables, tail.as_deref()))
@@ -239,7 +250,7 @@ impl<S: Store> Customers<S> {
     pub(crate) async fn keep(&self, row: Row) -> Result<Arc<Entry>, Error> {
         match self.log.append(Entry::new(row), false).await? {
             Appended::New(entry) | Appended::Known(entry) => Ok(entry),
-            Appended::Taken | Appended::Refused(_) => Err(Error::Internal),
+            Appended::Taken | Appended::Refused(_) | Appended::Nothing => Err(Error::Internal),
         }
     }
 }

@@ -231,7 +231,7 @@ impl<S: Store> Customers<S> {
                 Err(Error::Overloaded(format!("{MAX_EDITS} edits of the customer wait for headquarters")))
             }
             Appended::Refused(EditRefusal::Unknown) => Err(Error::NotFound("customer")),
-            Appended::Taken => Err(Error::Internal),
+            Appended::Taken | Appended::Nothing => Err(Error::Internal),
         }
     }
 

@@ -19,11 +19,13 @@ use std::{
 
 use service_kit::{
     clock::{Clock, Ids},
+    config::Chain,
     watchdog::Watchdog,
 };
 use tillsync_proto::{Job, Micros, Schedule, SessionState};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::{
     breaker::Breaker,
@@ -147,17 +149,13 @@ pub(crate) struct Parts<S> {
 }
 
 impl<S: Store> Exchange<S> {
-    /// An exchange with the schedules that headquarters last told, or the default ones.
+    /// An exchange with the default schedules, until it runs.
     pub fn new(parts: Parts<S>) -> Self {
-        let known = parts.current.arrived();
-        let orders = JOBS.map(|job| {
-            let schedule = known.schedules.iter().find(|schedule| schedule.job == job);
-            Order {
-                schedule: schedule.copied().unwrap_or(Schedule::default_for(job)),
-                run_request: None,
-                canceled_through: 0,
-                canceled_start: None,
-            }
+        let orders = JOBS.map(|job| Order {
+            schedule: Schedule::default_for(job),
+            run_request: None,
+            canceled_through: 0,
+            canceled_start: None,
         });
         let Parts { store, hq, tail, watchers, current, clock, ids, metrics, breaker, terminal, watchdog } =
             parts;
@@ -185,6 +183,7 @@ impl<S: Store> Exchange<S> {
     /// started anew (rule X10): what is under way is dropped, and nothing is lost by it.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut watchdog = Watchdog::new(self.watchdog, self.clock.now(), self.clock.wall_micros());
+        self.remember_schedules().await;
         let jobs = async {
             loop {
                 let jobs = async {
@@ -203,6 +202,20 @@ impl<S: Store> Exchange<S> {
             }
         };
         tokio::join!(jobs, reporter::run(&self, &stop));
+    }
+
+    /// Takes the schedules that were last told, maybe to another process.
+    async fn remember_schedules(&self) {
+        let known = match self.store.settings().await {
+            Ok(settings) => settings.schedules,
+            Err(error) => return error!(error = %Chain(&error), "the schedules cannot be read"),
+        };
+        self.orders.send_modify(|orders| {
+            for order in orders {
+                let told = known.iter().find(|told| told.job == order.schedule.job);
+                order.schedule = told.copied().unwrap_or(order.schedule);
+            }
+        });
     }
 
     /// Runs a job once; gives what it has moved.

@@ -76,6 +76,7 @@ impl<S: Store> Customers<S> {
         let start = usize::try_from(start.unwrap_or_default()).unwrap_or(usize::MAX).min(MAX_DEPTH);
         let end = (start + size).min(MAX_DEPTH);
 
+        self.level().await?;
         // The tail first: what is on its way to the tables is found there.
         let mut ranks: HashMap<CustomerId, usize> = self.tail.ranks(&search.criterion);
         // Those of the tables that the tail knows better may fall away, so as many more are asked for.
@@ -100,6 +101,7 @@ impl<S: Store> Customers<S> {
         let size = page_size(asked, 100, 1_000)?;
         let after = PageToken::parse("customers", page_token).map_err(|_| Error::BadPageToken)?;
         let after = after.map(CustomerId);
+        self.level().await?;
         let tail = self.tail.customers();
         let mut rows: HashMap<CustomerId, Row> = HashMap::new();
         for row in self.store.page(after, size + 1).await? {

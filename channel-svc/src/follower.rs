@@ -24,6 +24,7 @@ const BATCH: usize = 8_192;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Applies the log to the tables.
+#[derive(Clone)]
 pub(crate) struct Follower<S> {
     /// The store.
     pub store: S,

@@ -34,6 +34,7 @@ mod grpc;
 mod log;
 mod metrics;
 mod open;
+mod others;
 mod report;
 mod rts;
 mod status;

@@ -26,8 +26,9 @@ use crate::{
     grpc,
     log::{Appender, Tail},
     metrics::Metrics,
+    others::Others,
     rts::{Rts, endpoint},
-    store::{PostgresStore, Setting, Settings, SqliteStore, Store, StoreError},
+    store::{PostgresStore, Settings, SqliteStore, Store, StoreError, TableProgress},
     terminal::Link,
     watchers::Watchers,
 };
@@ -134,14 +135,17 @@ impl<S: Store> Deps<S> {
     async fn read(config: &Config, store: S, clock: Arc<dyn Clock>, ids: Ids) -> Result<Self, OpenError> {
         let address = |what, text: &str| endpoint(text).map_err(|source| OpenError::Address { what, source });
         let (rts, hq) = (address("--rts", &config.rts)?, address("--hq", &config.hq)?);
-        let newest = catch_up(&store).await?;
+        // While another process holds the lease it makes the tables, and what they lack goes to the tail.
+        let newest = match store.lease().is_held() {
+            true => catch_up(&store).await?,
+            false => store.table_progress().await?.applied_through,
+        };
         let log = store.log_progress().await?;
         let level = log.uploaded_through >= log.newest_operation;
         let mut settings = store.settings().await?;
         if settings.identity.is_none() {
-            let identity = ids.mint();
-            store.save_setting(Setting::Identity(identity)).await?;
-            settings.identity = Some(identity);
+            store.identify(ids.mint()).await?;
+            settings = store.settings().await?;
         }
         Ok(Self { config: config.clone(), store, settings, newest, level, rts, hq, clock, ids })
     }
@@ -150,13 +154,29 @@ impl<S: Store> Deps<S> {
         let store = self.store.clone();
         let (link, web) = (self.link(), self.config.web_origins.clone());
         let running = self.wire(&shutdown);
-        let Running { customers, exchange, appender, follower, housekeeper, clock } = running;
+        let Running { customers, exchange, appender, follower, housekeeper, clock, others } = running;
         let stop = CancellationToken::new();
         // Dropping this future stops the tasks as a crash would: what was acknowledged is in the log.
         let mut tasks = JoinSet::new();
-        tasks.spawn(follower.run(stop.clone()));
-        tasks.spawn(housekeeper.run(stop.clone()));
-        tasks.spawn(Arc::clone(&exchange).run(stop.clone()));
+        let lease = store.lease().clone();
+        tasks.spawn(others.run(lease.clone(), stop.clone()));
+        let (keeper, kept, until) = (lease.clone(), Arc::clone(&clock), stop.clone());
+        tasks.spawn(async move { keeper.keep(kept, until).await });
+        let (background, until) = (Arc::clone(&exchange), stop.clone());
+        tasks.spawn(async move {
+            let work = |turn: CancellationToken| {
+                let (follower, housekeeper) = (follower.clone(), housekeeper.clone());
+                let exchange = Arc::clone(&background);
+                async move {
+                    tokio::join!(
+                        follower.run(turn.clone()),
+                        housekeeper.run(turn.clone()),
+                        exchange.run(turn)
+                    );
+                }
+            };
+            lease.while_held(&until, work).await;
+        });
         let mut commits = JoinSet::new();
         commits.spawn(appender.run());
 
@@ -189,11 +209,11 @@ impl<S: Store> Deps<S> {
     fn wire(self, shutdown: &CancellationToken) -> Running<S> {
         let Self { config, store, settings, newest, level: _, rts, hq, clock, ids } = self;
         let metrics = Metrics::new(&config.channel_id);
-        let tail = Arc::new(Tail::new(config.max_tail));
+        let tail = Arc::new(Tail::new(config.max_tail, newest));
         let watchers = Arc::new(Watchers::default());
         let current = Arc::new(Current::new(settings, config.configuration_cache, Arc::clone(&clock)));
         let (log, appender) =
-            Appender::new(store.clone(), Arc::clone(&tail), Arc::clone(&watchers), metrics.clone(), newest);
+            Appender::new(store.clone(), Arc::clone(&tail), Arc::clone(&watchers), metrics.clone());
         let follower = Follower {
             store: store.clone(),
             tail: Arc::clone(&tail),
@@ -230,7 +250,9 @@ impl<S: Store> Deps<S> {
             offline: config.terminal.is_some(),
             shutdown: shutdown.clone(),
         });
-        Running { customers, exchange: Arc::new(exchange), appender, follower, housekeeper, clock }
+        let others = Others { customers: customers.clone(), seen: TableProgress::default() };
+        let exchange = Arc::new(exchange);
+        Running { customers, exchange, appender, follower, housekeeper, clock, others }
     }
 }
 
@@ -242,9 +264,11 @@ struct Running<S> {
     follower: Follower<S>,
     housekeeper: Housekeeper<S>,
     clock: Arc<dyn Clock>,
+    others: Others<S>,
 }
 
 /// Keeps the log from growing without end: writes back what commits leave, and removes the oldest entries.
+#[derive(Clone)]
 pub(crate) struct Housekeeper<S> {
     pub store: S,
     pub retained: u64,

@@ -9,7 +9,7 @@ mod sqlite;
 
 use std::{future::Future, sync::Arc};
 
-use service_kit::retry::Transient;
+use service_kit::{lease::Lease, retry::Transient};
 use tillsync_proto::{
     AttributeDefinitions, Criterion, CustomerId, Features, FunctionalityProfile, JobRun, Micros, Schedule,
 };
@@ -36,6 +36,9 @@ pub(crate) enum StoreError {
     /// What it holds cannot be.
     #[error("the database holds something that cannot be: {0}")]
     Inconsistent(String),
+    /// Another process does the background work now; nothing was written.
+    #[error("another process does the background work of the database")]
+    Fenced,
 }
 
 impl From<EntryError> for StoreError {
@@ -76,8 +79,30 @@ pub(crate) struct LogProgress {
 
 /// The log (rules M8, X3): what has been appended is there for good, and nothing in it is ever changed.
 pub(crate) trait LogStore: Clone + Send + Sync + 'static {
-    /// Appends rows, all or none. Returns after a commit that a power cut cannot undo.
-    fn append(&self, rows: Vec<LogRow>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// The log while nobody else appends.
+    type Locked: Send;
+
+    /// Appends rows behind the entry `newest`, all or none. Returns after a commit that a power cut cannot undo. False:
+    /// another process has appended behind it; nothing was written.
+    fn append(&self, newest: u64, rows: Vec<LogRow>)
+    -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Keeps other processes from appending until it is dropped or [`LogStore::append_locked`] has ended; gives the
+    /// newest entry too.
+    fn lock(&self) -> impl Future<Output = Result<(Self::Locked, u64), StoreError>> + Send;
+
+    /// Appends rows behind the newest entry, as [`LogStore::append`].
+    fn append_locked(
+        &self,
+        locked: Self::Locked,
+        rows: Vec<LogRow>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The newest entry, if other processes may append too.
+    fn newest_of_all(&self) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
+
+    /// Which process does the background work: what is written for it is refused to every other.
+    fn lease(&self) -> &Lease;
 
     /// The rows with entries after `after`, oldest first: a bounded page.
     fn read(&self, after: u64) -> impl Future<Output = Result<Vec<LogRow>, StoreError>> + Send;
@@ -206,8 +231,6 @@ pub(crate) enum Setting {
     Features(Features, AttributeDefinitions, u64),
     /// The schedule of a job.
     Schedule(Schedule),
-    /// The name of the database.
-    Identity(Uuid),
 }
 
 /// The tables (rules X7, C3): what can be looked up and searched.
@@ -243,6 +266,9 @@ pub(crate) trait TableStore: Clone + Send + Sync + 'static {
 
     /// What headquarters has told.
     fn settings(&self) -> impl Future<Output = Result<Settings, StoreError>> + Send;
+
+    /// Names the database, unless it has a name.
+    fn identify(&self, identity: Uuid) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Keeps one of them.
     fn save_setting(&self, setting: Setting) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -78,6 +78,7 @@ impl<S: Store> Customers<S> {
             Ok(Appended::Refused(EditRefusal::Invalid(_))) => kept(Reason::InvalidField),
             Ok(Appended::Refused(EditRefusal::TooMany)) => kept(Reason::Overloaded),
             Ok(Appended::Refused(_)) => kept(Reason::NotFound),
+            Ok(Appended::Nothing) => kept(Reason::Internal),
             Err(Error::Overloaded(_)) => kept(Reason::Overloaded),
             Err(_) => kept(Reason::Internal),
         }

@@ -8,6 +8,7 @@ mod flags;
 mod headquarters;
 mod nonsense;
 mod restart;
+mod several;
 pub(crate) mod shop;
 mod store;
 mod terminal;

@@ -54,6 +54,13 @@ impl Watchers {
         Ok(Watch { watchers: Arc::clone(self), id, changes: Some(changes) })
     }
 
+    /// Wakes everybody: another process has changed something.
+    pub fn all_changed(&self) {
+        for sender in self.lock().values() {
+            sender.send_replace(());
+        }
+    }
+
     /// Wakes whoever watches one of these customers.
     pub fn changed(&self, ids: &[CustomerId]) {
         if self.count.load(Ordering::Relaxed) == 0 {

@@ -1,6 +1,9 @@
 //! What an administrator does: schedules, runs, sessions, number sequences, and the lists to look at.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use prost::Message as _;
 use service_kit::{
@@ -65,8 +68,11 @@ impl<S: Store> Headquarters<S> {
         let channels = match (job, channel) {
             (Job::CustomerSync, _) => vec![HEADQUARTERS.to_owned()],
             (_, Some(channel)) if self.contacts.knows(&channel) => vec![channel.as_str().to_owned()],
-            (_, Some(channel)) => return Err(Error::NoChannel(channel)),
-            (_, None) => self.board.connected().iter().map(|channel| channel.as_str().to_owned()).collect(),
+            (_, Some(channel)) => match self.store.channels().await?.iter().any(|row| row.id == channel) {
+                true => vec![channel.as_str().to_owned()],
+                false => return Err(Error::NoChannel(channel)),
+            },
+            (_, None) => self.connected_anywhere().await?,
         };
         // From before the request on, so that no session is missed.
         let sessions = self.board.watch_sessions();
@@ -78,6 +84,19 @@ impl<S: Store> Headquarters<S> {
             }
             () = self.shutdown.cancelled() => Err(Error::Stopping),
         }
+    }
+
+    /// The channels that listen to this process, or to another one on the same database.
+    async fn connected_anywhere(&self) -> Result<Vec<String>> {
+        let here = self.board.connected();
+        let mut connected: BTreeSet<String> =
+            here.iter().map(|channel| channel.as_str().to_owned()).collect();
+        if self.store.lease().is_shared() {
+            let now = self.clock.wall_micros();
+            let elsewhere = self.store.channels().await?.into_iter().filter(|row| reports(row, now));
+            connected.extend(elsewhere.map(|row| row.id.as_str().to_owned()));
+        }
+        Ok(connected.into_iter().collect())
     }
 
     async fn request_runs(&self, job: Job, channels: &[String]) -> Result<Vec<(String, u64)>> {
@@ -191,16 +210,18 @@ impl<S: Store> Headquarters<S> {
     fn summaries(&self, channels: Vec<ChannelRow>) -> Vec<hq::ChannelSummary> {
         let configuration = self.configuration();
         let (now, connected) = (self.clock.wall_micros(), self.board.connected());
-        let connected: std::collections::HashSet<ChannelId> = connected.into_iter().collect();
+        let connected: HashSet<ChannelId> = connected.into_iter().collect();
+        let shared = self.store.lease().is_shared();
         let mut bytes_left = MAX_BYTES;
         let summary = |row: ChannelRow| {
+            let elsewhere = shared && reports(&row, now);
             // Beyond the bound a channel is listed by its name alone: a message may have 4 MiB.
             let status = row.status.filter(|status| status.len() <= bytes_left);
             bytes_left -= status.as_ref().map_or(0, Vec::len);
             let status = status.and_then(|bytes| common::ChannelStatus::decode(bytes.as_slice()).ok());
             let mut status = status.unwrap_or_default();
             row.id.as_str().clone_into(&mut status.channel_id);
-            let contact = self.contacts.last(&row.id).or(row.last_contact_at);
+            let contact = self.contacts.last(&row.id).max(row.last_contact_at);
             let micros = contact.map(|at| u64::try_from(now - at).unwrap_or_default());
             let settings = setting_states(&configuration, row.profile_version, &status);
             hq::ChannelSummary {
@@ -209,11 +230,17 @@ impl<S: Store> Headquarters<S> {
                 last_contact: micros.and_then(|micros| Duration::from_micros(micros).try_into().ok()),
                 profile_version: row.profile_version,
                 features_version: configuration.version,
-                connected: connected.contains(&row.id),
+                connected: connected.contains(&row.id) || elsewhere,
             }
         };
         channels.into_iter().map(summary).collect()
     }
+}
+
+/// Whether a channel has reported lately, as one does every second that is connected.
+fn reports(row: &ChannelRow, now: i64) -> bool {
+    const LATELY_MICROS: i64 = 3_000_000;
+    row.last_contact_at.is_some_and(|at| now.saturating_sub(at) < LATELY_MICROS)
 }
 
 pub(crate) fn place(query: &str, token: &str) -> Result<Option<i64>> {

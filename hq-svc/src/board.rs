@@ -1,13 +1,13 @@
 //! What the schedules are, who listens for them, and which runs were asked for. The tables keep it; the board
-//! shows it to streams and to the customer sync job as it changes. One process serves a database at a time,
-//! so nobody else changes it.
+//! shows it to streams and to the customer sync job as it changes. Other processes on the database change it too, and
+//! what they change is looked at again and again ([`crate::others`]).
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tillsync_proto::{ChannelId, Job, JobRun, Micros, Schedule};
+use tillsync_proto::{ChannelId, Job, JobRun, Schedule};
 use tokio::sync::watch;
 
 use crate::{
@@ -23,8 +23,6 @@ pub(crate) const HEADQUARTERS: &str = "";
 pub(crate) struct JobOrder {
     pub schedule: Schedule,
     pub run: RunRequest,
-    /// A scheduled run that began then, or before, is canceled.
-    pub canceled_start: Option<Micros>,
 }
 
 impl JobOrder {
@@ -38,9 +36,6 @@ struct Orders {
     schedules: BTreeMap<Job, Schedule>,
     /// At most one for each job and channel.
     requests: RunRequests,
-    /// When the scheduled run began that was canceled last. Not kept in the tables: a run does not outlive the report
-    /// that would speak of it by much.
-    canceled_starts: HashMap<(Job, String), Micros>,
 }
 
 /// The board. Clones show the same.
@@ -57,11 +52,7 @@ impl Board {
     pub fn new(schedules: Vec<Schedule>, requests: RunRequests) -> Self {
         let schedules = schedules.into_iter().map(|schedule| (schedule.job, schedule)).collect();
         Self {
-            orders: Arc::new(watch::Sender::new(Orders {
-                schedules,
-                requests,
-                canceled_starts: HashMap::new(),
-            })),
+            orders: Arc::new(watch::Sender::new(Orders { schedules, requests })),
             sessions: Arc::new(watch::Sender::new(0)),
             listening: Arc::default(),
         }
@@ -73,7 +64,7 @@ impl Board {
         let schedule = orders.schedules.get(&job).copied().unwrap_or(Schedule::default_for(job));
         let place = (job, channel.to_owned());
         let run = orders.requests.get(&place).copied().unwrap_or_default();
-        JobOrder { schedule, run, canceled_start: orders.canceled_starts.get(&place).copied() }
+        JobOrder { schedule, run }
     }
 
     /// The orders for the jobs that a channel runs.
@@ -90,6 +81,29 @@ impl Board {
     /// Wakes whenever an order changes.
     pub fn watch(&self) -> Changes {
         Changes { orders: self.orders.subscribe() }
+    }
+
+    /// Takes over what the tables say: other processes may have changed it. Requests only grow, so an older reading takes
+    /// nothing back.
+    pub fn refresh(&self, schedules: Vec<Schedule>, requests: RunRequests) {
+        self.orders.send_if_modified(|orders| {
+            let mut changed = false;
+            for schedule in schedules {
+                changed |= orders.schedules.insert(schedule.job, schedule) != Some(schedule);
+            }
+            for (place, read) in requests {
+                let known = orders.requests.entry(place).or_default();
+                let newest = RunRequest {
+                    request: known.request.max(read.request),
+                    canceled: known.canceled.max(read.canceled),
+                    canceled_start: known.canceled_start.max(read.canceled_start),
+                };
+                changed |= std::mem::replace(known, newest) != newest;
+            }
+            changed
+        });
+        // Whoever waits for a session looks at the table.
+        self.sessions_changed();
     }
 
     pub fn set_schedule(&self, schedule: Schedule) {
@@ -111,12 +125,10 @@ impl Board {
     /// Cancels a run: one that was asked for and the requests before it, or a scheduled one.
     pub fn cancel(&self, channel: &str, run: &JobRun) {
         self.orders.send_modify(|orders| {
-            let place = (run.job, channel.to_owned());
+            let known = orders.requests.entry((run.job, channel.to_owned())).or_default();
             if run.run_request == 0 {
-                let known = orders.canceled_starts.entry(place).or_insert(run.started_at);
-                *known = run.started_at.max(*known);
+                known.canceled_start = known.canceled_start.max(Some(run.started_at));
             } else {
-                let known = orders.requests.entry(place).or_default();
                 known.canceled = known.canceled.max(run.run_request);
             }
         });

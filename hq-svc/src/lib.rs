@@ -38,6 +38,7 @@ mod grpc;
 mod hq;
 mod metrics;
 mod numbers;
+mod others;
 mod server;
 mod status;
 mod statuses;

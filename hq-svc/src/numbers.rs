@@ -142,6 +142,15 @@ impl NumberSequences {
         }
     }
 
+    /// Takes over what somebody else has changed; what was reserved under the old rules is not given out.
+    pub fn refresh(&mut self, stored: Self) {
+        for (known, stored) in [(&mut self.accounts, stored.accounts), (&mut self.cards, stored.cards)] {
+            if (&known.format, known.block_size) != (&stored.format, stored.block_size) {
+                *known = stored;
+            }
+        }
+    }
+
     /// Forgets what is reserved: whether it was given out is not known.
     pub fn forget(&mut self) {
         self.accounts.reserved = 0..0;

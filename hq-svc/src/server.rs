@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     duplicates, grpc,
     hq::Headquarters,
+    others,
     store::{PostgresStore, SqliteStore, Store, StoreError},
     supervision,
 };
@@ -105,7 +106,14 @@ async fn run<S: Store>(
     let (hq, committer) = Headquarters::open(store, Arc::clone(&clock), ids, stop.clone()).await?;
     let committer = tokio::spawn(committer.run());
     let job = tokio::spawn(supervision::supervise(hq.clone(), watchdog, stop.clone()));
-    let finder = tokio::spawn(duplicates::run(hq.clone(), stop.clone()));
+    let (lease, kept, until) = (hq.store.lease().clone(), Arc::clone(&clock), stop.clone());
+    let keeper = lease.clone();
+    let keeper = tokio::spawn(async move { keeper.keep(kept, until).await });
+    let (finding, until) = (hq.clone(), stop.clone());
+    let finder = tokio::spawn(async move {
+        lease.while_held(&until, |turn| duplicates::run(finding.clone(), turn)).await;
+    });
+    let others = tokio::spawn(others::run(hq.clone(), stop.clone()));
     let server = Server {
         routes: grpc::routes(&hq),
         names: grpc::NAMES,
@@ -117,10 +125,16 @@ async fn run<S: Store>(
     drop(hq);
     let served = server.serve(listener, shutdown).await;
     stop.cancel();
-    let ended = async { (committer.await, job.await, finder.await) };
+    let ended = async {
+        let mut failed = false;
+        for task in [committer, job, finder, others, keeper] {
+            failed |= task.await.is_err();
+        }
+        failed
+    };
     match tokio::time::timeout(TASKS_END, ended).await {
-        Ok((Ok(()), Ok(()), Ok(()))) => {}
-        Ok(_) => warn!("a task of headquarters had failed"),
+        Ok(false) => {}
+        Ok(true) => warn!("a task of headquarters had failed"),
         Err(_) => warn!("a task of headquarters was still at work and is left behind"),
     }
     Ok(served?)

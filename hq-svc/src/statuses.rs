@@ -108,7 +108,7 @@ impl<S: Store> Headquarters<S> {
             StoredPayload::Bad(_) => None,
         });
         let (seq, channel_id, attempts) = (row.seq, row.channel, row.attempts);
-        SyncJob::new(self)
+        SyncJob::asked(self)
             .process_one(Due { seq, channel: channel_id, counter, customer, operation, attempts })
             .await?;
         self.one(channel, counter).await

@@ -15,7 +15,7 @@ mod types;
 
 use std::future::Future;
 
-use service_kit::{database::is_unreachable, retry::Transient};
+use service_kit::{database::is_unreachable, lease::Lease, retry::Transient};
 use tillsync_proto::{
     ChannelId, Criterion, CustomerId, CustomerRef, FunctionalityProfile, Job, Micros, Operation, Schedule,
 };
@@ -62,6 +62,9 @@ pub enum StoreError {
     /// The one row that every database has is not there.
     #[error("the row of {0} is missing")]
     Missing(&'static str),
+    /// Another process does the background work now; nothing was written.
+    #[error("another process does the background work of the database")]
+    Fenced,
     /// A value could not be written as JSON.
     #[error("a value could not be encoded")]
     Encode(#[source] serde_json::Error),
@@ -72,6 +75,13 @@ impl StoreError {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Driver(error) if is_unreachable(error))
+    }
+}
+
+impl StoreError {
+    /// Whether what was to be written may be to blame, and not the way to the database or another process.
+    pub(crate) fn is_of_the_batch(&self) -> bool {
+        !self.is_unreachable() && !matches!(self, Self::Fenced)
     }
 }
 
@@ -94,6 +104,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// until the commit: numbers go only to customers that are inserted (rule X6), versions are dense and in
     /// commit order (rule X7).
     fn settle(&self, plans: &[Plan]) -> impl Future<Output = Result<Vec<Settled>>> + Send;
+
+    /// The same for background work: refused to a process that does not hold the [`Store::lease`].
+    fn settle_fenced(&self, plans: &[Plan]) -> impl Future<Output = Result<Vec<Settled>>> + Send;
+
+    /// Which process does the background work.
+    fn lease(&self) -> &Lease;
 
     /// Issues a loyalty card.
     fn issue_card(&self, request: CardRequest) -> impl Future<Output = Result<Issued>> + Send;
@@ -205,6 +221,9 @@ pub trait Store: Clone + Send + Sync + 'static {
         kind: SequenceKind,
         sequence: NumberSequence,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes over a number sequence that another process has changed.
+    fn refresh_sequences(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// One schedule for each job.
     fn schedules(&self) -> impl Future<Output = Result<Vec<Schedule>>> + Send;

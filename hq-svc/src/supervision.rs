@@ -46,6 +46,18 @@ impl Supervision {
 pub(crate) async fn supervise<S: Store>(hq: Headquarters<S>, limit: Duration, shutdown: CancellationToken) {
     // Nobody waits any more for what was asked before the start.
     let done = Arc::new(AtomicU64::new(hq.board.order(Job::CustomerSync, HEADQUARTERS).run.request));
+    let lease = hq.store.lease().clone();
+    let work = |turn: CancellationToken| watch_over(hq.clone(), limit, turn, Arc::clone(&done));
+    lease.while_held(&shutdown, work).await;
+}
+
+/// The same, while this process is the one that runs it.
+async fn watch_over<S: Store>(
+    hq: Headquarters<S>,
+    limit: Duration,
+    shutdown: CancellationToken,
+    done: Arc<AtomicU64>,
+) {
     let mut watchdog = Watchdog::new(limit, hq.clock.now(), hq.clock.wall_micros());
     while !shutdown.is_cancelled() {
         let stop = shutdown.child_token();

@@ -50,15 +50,23 @@ impl Outcome {
     }
 }
 
-/// The job. Two that run at once do no harm: each change is made against the record it was worked out from.
+/// The job. Two that run at once do no harm: each change is made against the record it was worked out from. They would do
+/// the same work twice, so of several processes the one that holds the lease runs it.
 pub(crate) struct SyncJob<S> {
     hq: Headquarters<S>,
     batch: usize,
+    /// Only for whoever holds the lease.
+    fenced: bool,
 }
 
 impl<S: Store> SyncJob<S> {
     pub fn new(hq: &Headquarters<S>) -> Self {
-        Self { hq: hq.clone(), batch: MAX_BATCH }
+        Self { hq: hq.clone(), batch: MAX_BATCH, fenced: true }
+    }
+
+    /// What a caller has asked this process for.
+    pub fn asked(hq: &Headquarters<S>) -> Self {
+        Self { fenced: false, ..Self::new(hq) }
     }
 
     /// The same with batches of another size.
@@ -164,7 +172,7 @@ impl<S: Store> SyncJob<S> {
     /// operation aside.
     async fn settle(&self, plans: &mut [Plan], now: Micros) -> store::Result<Vec<Settled>> {
         match self.settle_all(plans).await {
-            Err(error) if !error.is_unreachable() => {
+            Err(error) if error.is_of_the_batch() => {
                 error!(error = %Chain(&error), plans = plans.len(), "a batch failed; trying one by one");
             }
             result => return result,
@@ -172,7 +180,7 @@ impl<S: Store> SyncJob<S> {
         let mut settled = Vec::with_capacity(plans.len());
         for plan in plans {
             let one = match self.settle_all(std::slice::from_ref(plan)).await {
-                Err(error) if !error.is_unreachable() => {
+                Err(error) if error.is_of_the_batch() => {
                     error!(error = %Chain(&error), "the database failed on an operation; it is set aside");
                     *plan = give_up(plan, now);
                     self.settle_all(std::slice::from_ref(plan)).await?
@@ -185,7 +193,12 @@ impl<S: Store> SyncJob<S> {
     }
 
     async fn settle_all(&self, plans: &[Plan]) -> store::Result<Vec<Settled>> {
-        transaction("convert arrivals", &self.hq.ids, || self.hq.store.settle(plans)).await
+        let store = &self.hq.store;
+        transaction("convert arrivals", &self.hq.ids, async || match self.fenced {
+            true => store.settle_fenced(plans).await,
+            false => store.settle(plans).await,
+        })
+        .await
     }
 
     /// Runs by its schedule and whenever it is asked to, one run at a time (rule X8), until `shutdown`.

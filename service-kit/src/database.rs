@@ -20,6 +20,8 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a process tries to make the tables of a PostgreSQL database.
+const MIGRATE_ATTEMPTS: u32 = 5;
 /// Memory-mapped part of a SQLite file, and its page cache, in bytes and KiB.
 const MMAP_BYTES: &str = "1073741824";
 const CACHE_KIB: &str = "-65536";
@@ -188,9 +190,13 @@ pub async fn open_postgres(url: &str, connections: u32, steps: &[Step]) -> Resul
     let options = options.options([("synchronous_commit", "on")]);
     // Migrations run on a connection of their own: they need no pool and leave no state behind.
     let mut connection = sqlx::PgConnection::connect_with(&options).await.map_err(driver)?;
-    migrate(&mut connection, steps)
-        .await
-        .map_err(|source| OpenError::Migrate { database: database.clone(), source })?;
+    let mut migrated = migrate(&mut connection, steps).await;
+    for _ in 1..MIGRATE_ATTEMPTS {
+        // Of two processes that make the same tables at once one fails, and finds them made the next time.
+        let Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) = migrated else { break };
+        migrated = migrate(&mut connection, steps).await;
+    }
+    migrated.map_err(|source| OpenError::Migrate { database: database.clone(), source })?;
     connection.close().await.map_err(driver)?;
     PgPoolOptions::new()
         .max_connections(connections)
@@ -201,7 +207,7 @@ pub async fn open_postgres(url: &str, connections: u32, steps: &[Step]) -> Resul
 }
 
 /// Applies the steps that a database does not have yet. Without an advisory lock, which would bind the
-/// session: a step that two instances run at once fails in one of them, which then starts again.
+/// session: a step that two processes run at once fails in one of them, which then tries again.
 async fn migrate<C>(connection: &mut C, steps: &[Step]) -> Result<(), MigrateError>
 where
     C: Migrate + Send,

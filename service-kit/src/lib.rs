@@ -7,6 +7,7 @@
 //! | [`database`] | opens SQLite and PostgreSQL, migrates, classifies errors |
 //! | [`deadline`] | reads a caller's deadline, enforces it, hands on what remains |
 //! | [`group`] | group commit: many waiting callers, one transaction |
+//! | [`lease`] | which of several processes on one database does its background work |
 //! | [`problem`] | gRPC statuses with the standard error details |
 //! | [`process`] | what the process has used, from `/proc` and as Prometheus reads it |
 //! | [`retry`] | bounded, jittered retries and pauses |
@@ -21,6 +22,7 @@ pub mod config;
 pub mod database;
 pub mod deadline;
 pub mod group;
+pub mod lease;
 pub mod problem;
 pub mod process;
 pub mod retry;

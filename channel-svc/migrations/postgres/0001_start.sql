@@ -15,6 +15,23 @@ alter table log alter column body set storage external;
 -- Grows at its end, like the log itself.
 create index log_operations on log (operation_through) where operation_through is not null;
 
+-- The newest entry. Whoever appends moves it on from where he has read to, or has somebody else's to read first.
+create table log_head (
+    one bigint primary key check (one = 1),
+    newest bigint not null
+) with (fillfactor = 10);
+
+insert into log_head (one, newest) values (1, 0);
+
+-- Which of several processes does the background work (see service-kit/src/lease.rs).
+create table leases (
+    name text collate "C" primary key,
+    holder uuid not null,
+    -- Grows with every new holder: what an old one still writes is refused by it.
+    token bigint not null,
+    ends_at timestamptz not null
+);
+
 -- How far headquarters has answered, and which headquarters database it was.
 create table upload (
     one bigint primary key check (one = 1),

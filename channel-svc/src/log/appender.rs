@@ -33,6 +33,8 @@ use crate::{
 const QUEUE: usize = 8_192;
 /// Most entries of one commit.
 const BATCH: usize = 512;
+/// So many commits after another process has appended, this one appends under the lock.
+const CONTENDED: u32 = 64;
 /// How long a batch waits for room in the tail before it is refused: longer than any batch of the follower.
 const ROOM: Duration = Duration::from_secs(2);
 
@@ -44,13 +46,15 @@ enum Item {
     Create(Arc<Entry>),
     /// An edit of a customer.
     Edit(Box<EditRequest>),
+    /// Somebody who reads waits for the tail to hold everything up to this entry, which another process has appended.
+    Reach(u64),
 }
 
 impl Item {
     /// Whose present state it depends on.
     fn depends_on(&self) -> Option<CustomerId> {
         match self {
-            Self::New(_) => None,
+            Self::New(_) | Self::Reach(_) => None,
             Self::Create(entry) => Some(entry.id()),
             Self::Edit(edit) => Some(edit.customer),
         }
@@ -84,6 +88,8 @@ pub(crate) enum Appended {
     Taken,
     /// The edit cannot be made: nothing was written.
     Refused(EditRefusal),
+    /// Nothing was asked to be written.
+    Nothing,
 }
 
 /// Why an edit cannot be made.
@@ -141,6 +147,15 @@ impl Log {
         self.submit(Item::Edit(Box::new(edit))).await
     }
 
+    /// Returns once the tail holds everything up to an entry that another process has appended.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub async fn reach(&self, newest: u64) -> Result<(), LogError> {
+        self.submit(Item::Reach(newest)).await.map(|_| ())
+    }
+
     async fn submit(&self, item: Item) -> Result<Appended, LogError> {
         match self.group.submit(item).await {
             Ok(result) => result,
@@ -157,23 +172,17 @@ pub(crate) struct Appender<S> {
     watchers: Arc<Watchers>,
     metrics: Metrics,
     batches: Batches<Item, Result<Appended, LogError>>,
-    /// The newest entry that the tail has been given.
-    newest: u64,
     /// A commit failed: the log may hold entries that the tail has not been given.
     uncertain: bool,
+    /// Commits that are still made under the lock, because another process appends too.
+    contended: u32,
 }
 
 impl<S: Store> Appender<S> {
-    /// A log whose newest entry is `newest`.
-    pub fn new(
-        store: S,
-        tail: Arc<Tail>,
-        watchers: Arc<Watchers>,
-        metrics: Metrics,
-        newest: u64,
-    ) -> (Log, Self) {
+    /// A log, of which the tail knows the newest entries.
+    pub fn new(store: S, tail: Arc<Tail>, watchers: Arc<Watchers>, metrics: Metrics) -> (Log, Self) {
         let (group, batches) = group(QUEUE, BATCH);
-        (Log { group }, Self { store, tail, watchers, metrics, batches, newest, uncertain: false })
+        (Log { group }, Self { store, tail, watchers, metrics, batches, uncertain: false, contended: 0 })
     }
 
     /// Appends until every [`Log`] is gone.
@@ -196,30 +205,77 @@ impl<S: Store> Appender<S> {
     }
 
     async fn commit(&mut self, items: Vec<Item>) -> Result<(Vec<Appended>, Vec<CustomerId>), LogError> {
-        let failed = |error: StoreError| {
+        self.try_commit(&items).await.map_err(|error| {
             error!(error = %Chain(&error), "the log failed");
             LogError::Failed
-        };
+        })
+    }
+
+    async fn try_commit(&mut self, items: &[Item]) -> Result<(Vec<Appended>, Vec<CustomerId>), StoreError> {
         if self.uncertain {
-            self.catch_up().await.map_err(failed)?;
+            self.catch_up().await?;
             self.uncertain = false;
         }
-        let known = self.known(&items).await.map_err(failed)?;
-        let first = self.newest + 1;
-        let (verdicts, new) = decide(items, known, first);
+        if self.contended == 0 {
+            self.reach(items).await?;
+            let decided = self.decide(items).await?;
+            if self.append(None, &decided.1).await? {
+                return Ok(self.appended(decided));
+            }
+        }
+        // Another process appends too. Under the lock each has its turn, and decides on what all have logged.
+        let (locked, newest) = self.store.lock().await?;
+        let alone = newest == self.tail.newest();
+        self.contended = if alone { self.contended.saturating_sub(1) } else { CONTENDED };
+        if !alone {
+            self.catch_up().await?;
+        }
+        let decided = self.decide(items).await?;
+        self.append(Some(locked), &decided.1).await?;
+        Ok(self.appended(decided))
+    }
+
+    /// The verdicts on a batch, and what to append for it.
+    async fn decide(&self, items: &[Item]) -> Result<(Vec<Appended>, Vec<Arc<Entry>>), StoreError> {
+        Ok(decide(items, self.known(items).await?, self.tail.newest() + 1))
+    }
+
+    /// False: another process has appended meanwhile; nothing was written.
+    async fn append(&mut self, locked: Option<S::Locked>, new: &[Arc<Entry>]) -> Result<bool, StoreError> {
         if new.is_empty() {
-            return Ok((verdicts, Vec::new()));
+            return Ok(true);
         }
-        if let Err(error) = self.store.append(pack(first, &new)).await {
-            // A connection that is lost at the commit leaves the outcome open.
-            self.uncertain = true;
-            return Err(failed(error));
-        }
-        self.newest += u64::try_from(new.len()).unwrap_or_default();
+        let newest = self.tail.newest();
+        let rows = pack(newest + 1, new);
+        let appended = match locked {
+            None => self.store.append(newest, rows).await,
+            Some(locked) => self.store.append_locked(locked, rows).await.map(|()| true),
+        };
+        // A connection that is lost at the commit leaves the outcome open.
+        self.uncertain = appended.is_err();
+        appended
+    }
+
+    /// Before the callers are answered: what they have been told, everybody can read.
+    fn appended(
+        &self,
+        (verdicts, new): (Vec<Appended>, Vec<Arc<Entry>>),
+    ) -> (Vec<Appended>, Vec<CustomerId>) {
         let appended = new.iter().map(|entry| entry.id()).collect();
-        // Before the callers are answered: what they have been told, everybody can read.
-        self.tail.push((first..).zip(new));
-        Ok((verdicts, appended))
+        self.tail.push((self.tail.newest() + 1..).zip(new));
+        (verdicts, appended)
+    }
+
+    /// Sees to it that the tail holds what this batch depends on and another process has logged.
+    async fn reach(&mut self, items: &[Item]) -> Result<(), StoreError> {
+        let wanted =
+            items.iter().filter_map(|item| if let Item::Reach(newest) = item { Some(*newest) } else { None });
+        let mut wanted = wanted.max().unwrap_or_default();
+        // A create that depends on another's is found out when it is appended; an edit may be refused before.
+        if items.iter().any(|item| matches!(item, Item::Edit(_))) {
+            wanted = wanted.max(self.store.newest_of_all().await?.unwrap_or_default());
+        }
+        if wanted > self.tail.newest() { self.catch_up().await } else { Ok(()) }
     }
 
     /// What is known of the GUIDs that callers have sent: from the tail first, then from the tables, so that
@@ -241,16 +297,20 @@ impl<S: Store> Appender<S> {
 
     /// Gives the tail what the log holds beyond it.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
+        // What another process has made tables of is found there.
+        self.tail.skip_to(self.store.table_progress().await?.applied_through);
         loop {
-            let rows = self.store.read(self.newest).await?;
+            let newest = self.tail.newest();
+            let rows = self.store.read(newest).await?;
             if rows.is_empty() {
                 return Ok(());
             }
             for row in rows {
                 let mut entries = unpack(&row)?;
-                entries.retain(|(seq, _)| *seq > self.newest);
+                entries.retain(|(seq, _)| *seq > newest);
+                let changed: Vec<CustomerId> = entries.iter().map(|(_, entry)| entry.id()).collect();
                 self.tail.push(entries);
-                self.newest = row.through;
+                self.watchers.changed(&changed);
             }
         }
     }
@@ -259,9 +319,9 @@ impl<S: Store> Appender<S> {
 type Known = HashMap<CustomerId, Arc<Entry>>;
 
 /// The verdict for each item, and the entries to append, which are numbered from `first` on.
-fn decide(items: Vec<Item>, mut known: Known, first: u64) -> (Vec<Appended>, Vec<Arc<Entry>>) {
+fn decide(items: &[Item], mut known: Known, first: u64) -> (Vec<Appended>, Vec<Arc<Entry>>) {
     let mut new = Vec::with_capacity(items.len());
-    let verdicts = items.into_iter().map(|item| {
+    let verdicts = items.iter().map(|item| {
         let entry = match item {
             Item::New(entry) => {
                 // An edit behind it in the same commit builds on it.
@@ -270,7 +330,7 @@ fn decide(items: Vec<Item>, mut known: Known, first: u64) -> (Vec<Appended>, Vec
                 {
                     *there = Arc::new(Entry::new(row));
                 }
-                entry
+                Arc::clone(entry)
             }
             Item::Create(entry) => match known.entry(entry.id()) {
                 hash_map::Entry::Occupied(there) => {
@@ -280,11 +340,11 @@ fn decide(items: Vec<Item>, mut known: Known, first: u64) -> (Vec<Appended>, Vec
                         false => Appended::Taken,
                     };
                 }
-                hash_map::Entry::Vacant(place) => Arc::clone(place.insert(entry)),
+                hash_map::Entry::Vacant(place) => Arc::clone(place.insert(Arc::clone(entry))),
             },
             Item::Edit(edit) => {
                 let seq = first + u64::try_from(new.len()).unwrap_or_default();
-                match make(*edit, &known, seq) {
+                match make(edit, &known, seq) {
                     Ok(entry) => {
                         known.insert(entry.id(), Arc::clone(&entry));
                         entry
@@ -292,6 +352,7 @@ fn decide(items: Vec<Item>, mut known: Known, first: u64) -> (Vec<Appended>, Vec
                     Err(verdict) => return verdict,
                 }
             }
+            Item::Reach(_) => return Appended::Nothing,
         };
         new.push(Arc::clone(&entry));
         Appended::New(entry)
@@ -301,21 +362,21 @@ fn decide(items: Vec<Item>, mut known: Known, first: u64) -> (Vec<Appended>, Vec
 }
 
 /// The entry of an edit, or why there is none.
-fn make(edit: EditRequest, known: &Known, seq: u64) -> Result<Arc<Entry>, Appended> {
-    let EditRequest { customer, base, change, previous, made_at: logged_at, etag } = edit;
+fn make(edit: &EditRequest, known: &Known, seq: u64) -> Result<Arc<Entry>, Appended> {
+    let EditRequest { customer, base, change, previous, made_at, etag } = edit;
     let refused = |refusal| Err(Appended::Refused(refusal));
-    let there = match (known.get(&customer), base) {
+    let there = match (known.get(customer), base) {
         (Some(there), _) => Arc::clone(there),
-        (None, Some(base)) => Arc::new(Entry::new(base)),
+        (None, Some(base)) => Arc::new(Entry::new(base.clone())),
         (None, None) => return refused(EditRefusal::Unknown),
     };
     let row = &there.row;
-    if !etag.is_empty() && row.customer.etag() != etag {
+    if !etag.is_empty() && row.customer.etag() != *etag {
         return refused(EditRefusal::Changed);
     }
     let content = &row.customer.content;
-    let previous = previous.unwrap_or_else(|| Previous::of(&change, content));
-    let edited = row.edited(Edit { seq, logged_at, change, previous });
+    let previous = previous.clone().unwrap_or_else(|| Previous::of(change, content));
+    let edited = row.edited(Edit { seq, logged_at: *made_at, change: change.clone(), previous });
     if edited.customer.content == *content {
         return Err(Appended::Known(there));
     }

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tillsync_proto::{Criterion, CustomerId};
@@ -14,6 +17,8 @@ use super::entry::{Entry, Row};
 /// The newest part of the log, in memory. Bounded by the appender, which waits for [`Tail::room`].
 pub(crate) struct Tail {
     bound: usize,
+    /// The newest entry that it has been given.
+    newest: AtomicU64,
     state: RwLock<State>,
     /// Something was added.
     grown: Notify,
@@ -34,10 +39,20 @@ struct State {
 }
 
 impl Tail {
-    /// An empty tail of at most `bound` entries.
-    pub fn new(bound: usize) -> Self {
+    /// An empty tail of at most `bound` entries, behind the entry `newest`.
+    pub fn new(bound: usize, newest: u64) -> Self {
         let (grown, shrunk, wanted) = (Notify::new(), Notify::new(), Notify::new());
-        Self { bound, state: RwLock::default(), grown, shrunk, wanted }
+        Self { bound, newest: AtomicU64::new(newest), state: RwLock::default(), grown, shrunk, wanted }
+    }
+
+    /// The newest entry that it knows or has known: reads see everything up to it.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// Entries up to this one stand in the tables already.
+    pub fn skip_to(&self, newest: u64) {
+        self.newest.fetch_max(newest, Ordering::Release);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -51,7 +66,9 @@ impl Tail {
     /// Adds entries that have been committed, in order.
     pub fn push(&self, entries: impl IntoIterator<Item = (u64, Arc<Entry>)>) {
         let mut state = self.write();
+        let mut newest = 0;
         for (seq, entry) in entries {
+            newest = seq;
             let id = entry.id();
             let known = match state.customers.get(&id) {
                 None => Arc::clone(&entry),
@@ -67,6 +84,7 @@ impl Tail {
             state.queue.push_back((seq, entry));
         }
         drop(state);
+        self.newest.fetch_max(newest, Ordering::Release);
         self.grown.notify_one();
     }
 
@@ -187,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_the_tables_is_heard_and_waits_for_what_was_there() {
-        let tail = Tail::new(3);
+        let tail = Tail::new(3, 0);
         tail.applied().await;
         tail.push([(1, entry(1)), (2, entry(2))]);
         let (mut applied, mut room) = (pin!(tail.applied()), pin!(tail.room()));

@@ -9,8 +9,11 @@ mod tables;
 use service_kit::{
     clock::Ids,
     database::{OpenError, Step, open_postgres},
+    lease::Lease,
 };
 use sqlx::{PgPool, Transaction};
+
+use super::StoreError;
 
 /// What the rooms that both databases share call it.
 type DatabaseStore = PostgresStore;
@@ -19,12 +22,13 @@ type DatabaseStore = PostgresStore;
 const CONNECTIONS: u32 = 8;
 const STEPS: &[Step] = &[(1, "start", include_str!("../../migrations/postgres/0001_start.sql"))];
 
-/// A store in one PostgreSQL database, which no other channel shares.
+/// A store in one PostgreSQL database, which no other channel shares; several processes of one channel may.
 #[derive(Clone)]
 pub(crate) struct PostgresStore {
     pool: PgPool,
     /// One connection, so that batches are applied to the tables one after the other, as SQLite does by nature.
     tables: PgPool,
+    lease: Lease,
     ids: Ids,
 }
 
@@ -36,14 +40,13 @@ impl PostgresStore {
     /// [`OpenError`].
     pub async fn open(url: &str, ids: Ids) -> Result<Self, OpenError> {
         let pool = open_postgres(url, CONNECTIONS, STEPS).await?;
-        Ok(Self { pool, tables: open_postgres(url, 1, STEPS).await?, ids })
+        let tables = open_postgres(url, 1, STEPS).await?;
+        let failed = |source| OpenError::Driver { database: "the PostgreSQL database".to_owned(), source };
+        let lease = Lease::shared(pool.clone(), "channel", ids.mint()).await.map_err(failed)?;
+        Ok(Self { pool, tables, lease, ids })
     }
 
     fn log_reads(&self) -> &PgPool {
-        &self.pool
-    }
-
-    fn log_writes(&self) -> &PgPool {
         &self.pool
     }
 
@@ -55,8 +58,14 @@ impl PostgresStore {
         &self.pool
     }
 
-    /// Begins a transaction that changes the tables.
-    async fn begin(&self) -> sqlx::Result<Transaction<'static, sqlx::Postgres>> {
-        self.tables.begin().await
+    /// Begins a transaction that changes the tables: one after the other, and only in the process that holds the lease.
+    async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, StoreError> {
+        let mut tx = self.tables.begin().await?;
+        if self.lease.fence(&mut tx).await? { Ok(tx) } else { Err(StoreError::Fenced) }
+    }
+
+    /// Begins a transaction that notes how far the log has been carried on, on the same terms.
+    async fn begin_log(&self) -> Result<Transaction<'static, sqlx::Postgres>, StoreError> {
+        self.begin().await
     }
 }

@@ -12,7 +12,7 @@ pub(super) const ID_OF_ACCOUNT: &str =
     "select customer_id from customer_terms where kind = 4 and term = $1 order by customer_id limit 1";
 pub(super) const PAGE: &str = "select body from customers where id > $1 order by id limit $2";
 pub(super) const ADVANCE: &str = "update progress set customers = customers + $1, pending = pending + $2, \
-     applied_through = coalesce($3, applied_through), feed_epoch = coalesce($4, feed_epoch), \
+     applied_through = case when $3 > applied_through then $3 else applied_through end, feed_epoch = coalesce($4, feed_epoch), \
      feed_version = coalesce($5, feed_version), feed_head = coalesce($6, feed_head), \
      level_at = coalesce($7, level_at), contact_at = coalesce($8, contact_at)";
 pub(super) const PROGRESS: &str = "select applied_through, customers, pending, \
@@ -21,6 +21,8 @@ pub(super) const PROGRESS: &str = "select applied_through, customers, pending, \
 pub(super) const SETTINGS: &str = "select name, version, value from settings";
 pub(super) const SAVE_SETTING: &str = "insert into settings (name, version, value) values ($1, $2, $3) \
      on conflict (name) do update set version = excluded.version, value = excluded.value";
+pub(super) const IDENTIFY: &str = "insert into settings (name, version, value) values ('identity', 0, $1) \
+     on conflict (name) do nothing";
 pub(super) const RUNS: &str =
     "select job, run_request, started_at, elapsed_micros, moved, error, state, bytes from job_runs";
 pub(super) const SAVE_RUN: &str = "insert into job_runs \
@@ -103,7 +105,6 @@ pub(super) fn write(setting: Setting) -> Result<SettingRow, StoreError> {
             let value = json::to_string(&global).map_err(|error| inconsistent(FEATURES, error))?;
             (FEATURES.to_owned(), signed(version), value)
         }
-        Setting::Identity(identity) => (IDENTITY.to_owned(), 0, identity.to_string()),
         Setting::Schedule(schedule) => {
             let name = format!("schedule of {}", schedule.job.name());
             let value = json::to_string(&schedule).map_err(|error| inconsistent(&name, error))?;

@@ -11,8 +11,11 @@ use std::path::Path;
 use service_kit::{
     clock::Ids,
     database::{BEGIN_IMMEDIATE, Durability, OpenError, Sqlite, open_sqlite},
+    lease::Lease,
 };
 use sqlx::{SqlitePool, Transaction};
+
+use super::StoreError;
 
 /// What the rooms that both databases share call it.
 type DatabaseStore = SqliteStore;
@@ -22,6 +25,7 @@ type DatabaseStore = SqliteStore;
 pub(crate) struct SqliteStore {
     log: Sqlite,
     tables: Sqlite,
+    lease: Lease,
     ids: Ids,
 }
 
@@ -40,15 +44,11 @@ impl SqliteStore {
         // Commits of the log never write back: `checkpoint` does. Those of the tables do it less often.
         sqlx::query("pragma wal_autocheckpoint = 0").execute(&log.writer).await.map_err(driver)?;
         sqlx::query("pragma wal_autocheckpoint = 8192").execute(&tables.writer).await.map_err(driver)?;
-        Ok(Self { log, tables, ids })
+        Ok(Self { log, tables, lease: Lease::alone(), ids })
     }
 
     fn log_reads(&self) -> &SqlitePool {
         &self.log.readers
-    }
-
-    fn log_writes(&self) -> &SqlitePool {
-        &self.log.writer
     }
 
     fn table_reads(&self) -> &SqlitePool {
@@ -60,7 +60,12 @@ impl SqliteStore {
     }
 
     /// Begins a transaction that changes the tables.
-    async fn begin(&self) -> sqlx::Result<Transaction<'static, sqlx::Sqlite>> {
-        self.tables.writer.begin_with(BEGIN_IMMEDIATE).await
+    async fn begin(&self) -> Result<Transaction<'static, sqlx::Sqlite>, StoreError> {
+        Ok(self.tables.writer.begin_with(BEGIN_IMMEDIATE).await?)
+    }
+
+    /// Begins a transaction that notes how far the log has been carried on.
+    async fn begin_log(&self) -> Result<Transaction<'static, sqlx::Sqlite>, StoreError> {
+        Ok(self.log.writer.begin_with(BEGIN_IMMEDIATE).await?)
     }
 }

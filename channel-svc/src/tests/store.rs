@@ -83,8 +83,8 @@ mod contract {
     pub(super) async fn x3_the_log_is_read_as_it_was_appended<S: Store>(store: S) {
         assert_eq!(store.log_progress().await.unwrap(), LogProgress::default());
         let rows = [log_row(3, Some(2), 10), log_row(5, None, 10), log_row(6, Some(6), 10)];
-        store.append(rows[..2].to_vec()).await.unwrap();
-        store.append(rows[2..].to_vec()).await.unwrap();
+        store.append(0, rows[..2].to_vec()).await.unwrap();
+        store.append(5, rows[2..].to_vec()).await.unwrap();
         assert_eq!(store.read(0).await.unwrap(), rows);
         assert_eq!(store.read(4).await.unwrap(), rows[1..]);
         assert_eq!(store.read_operations(0).await.unwrap(), [rows[0].clone(), rows[2].clone()]);
@@ -98,19 +98,19 @@ mod contract {
     }
 
     pub(super) async fn m8_an_append_is_whole_or_not_at_all<S: Store>(store: S) {
-        store.append(vec![log_row(2, Some(2), 1)]).await.unwrap();
+        store.append(0, vec![log_row(2, Some(2), 1)]).await.unwrap();
         // A second writer would reuse a number: nothing of its commit stays.
-        assert!(store.append(vec![log_row(3, Some(3), 1), log_row(2, Some(2), 1)]).await.is_err());
+        assert!(store.append(2, vec![log_row(3, Some(3), 1), log_row(2, Some(2), 1)]).await.is_err());
         assert_eq!(store.log_progress().await.unwrap().newest, 2);
     }
 
     pub(super) async fn z3_the_log_is_read_and_pruned_in_bounded_steps<S: Store>(store: S) {
         for n in 1..=5 {
-            store.append(vec![log_row(n, Some(n), 400_000)]).await.unwrap();
+            store.append(n - 1, vec![log_row(n, Some(n), 400_000)]).await.unwrap();
         }
         assert_eq!(store.read(0).await.unwrap().len(), 2);
         assert_eq!(store.read(4).await.unwrap().len(), 1);
-        store.append((6..=2_100).map(|n| log_row(n, None, 1)).collect()).await.unwrap();
+        store.append(5, (6..=2_100).map(|n| log_row(n, None, 1)).collect()).await.unwrap();
         assert_eq!(store.read(5).await.unwrap().len(), 1_000);
         assert_eq!(store.prune(1_000).await.unwrap(), 64);
         assert_eq!(store.read(0).await.unwrap()[0].through, 65);
@@ -218,7 +218,7 @@ mod contract {
             store.save_setting(Setting::Profile(profile.clone(), 3)).await.unwrap();
             store.save_setting(Setting::Features(features, attributes.clone(), 4)).await.unwrap();
             store.save_setting(Setting::Schedule(schedule)).await.unwrap();
-            store.save_setting(Setting::Identity(uuid::Uuid::from_u128(5))).await.unwrap();
+            store.identify(uuid::Uuid::from_u128(5)).await.unwrap();
         }
         let expected = Settings {
             profile,

@@ -11,6 +11,15 @@ create table hq_head (
     arrivals_completed bigint not null
 ) with (fillfactor = 10);
 
+-- Which of several processes does the background work (see service-kit/src/lease.rs).
+create table leases (
+    name text collate "C" primary key,
+    holder uuid not null,
+    -- Grows with every new holder: what an old one still writes is refused by it.
+    token bigint not null,
+    ends_at timestamptz not null
+);
+
 -- The master. The newest change of each customer, by version: the feed is this table.
 create table customers (
     id uuid primary key,
@@ -136,6 +145,8 @@ create table run_requests (
     request bigint not null,
     -- Requests up to here have been canceled.
     canceled bigint not null default 0,
+    -- A scheduled run that began then, or before, has been canceled.
+    canceled_start bigint not null default 0,
     primary key (job, channel_id)
 );
 

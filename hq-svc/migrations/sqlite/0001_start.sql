@@ -136,6 +136,8 @@ create table run_requests (
     request integer not null,
     -- Requests up to here have been canceled.
     canceled integer not null default 0,
+    -- A scheduled run that began then, or before, has been canceled; micros.
+    canceled_start integer not null default 0,
     primary key (job, channel_id)
 ) strict, without rowid;
 

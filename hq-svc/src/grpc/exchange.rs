@@ -99,7 +99,7 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
                 schedule: Some(order.schedule.into()),
                 run_request: order.run.request,
                 canceled_through: order.run.canceled,
-                canceled_start_time: order.canceled_start.map(Into::into),
+                canceled_start_time: order.run.canceled_start.map(Into::into),
             })
         });
         Ok(Response::new(Box::pin(answers)))

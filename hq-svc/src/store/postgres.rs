@@ -21,6 +21,7 @@ use std::sync::Arc;
 use service_kit::{
     clock::Ids,
     database::{OpenError, Step, open_postgres},
+    lease::Lease,
 };
 use sqlx::{PgConnection, PgPool, Transaction};
 use tokio::sync::Mutex;
@@ -63,6 +64,7 @@ pub struct PostgresStore {
     db: PgPool,
     /// Held from the first number that a transaction takes to its commit.
     numbers: Arc<Mutex<NumberSequences>>,
+    lease: Lease,
 }
 
 impl PostgresStore {
@@ -84,7 +86,8 @@ impl PostgresStore {
             StoreError::Driver(source) => failed(source),
             other => failed(sqlx::Error::Decode(other.into())),
         })?;
-        Ok(Self { db, numbers: Arc::new(Mutex::new(numbers)) })
+        let lease = Lease::shared(db.clone(), "headquarters", ids.mint()).await.map_err(failed)?;
+        Ok(Self { db, numbers: Arc::new(Mutex::new(numbers)), lease })
     }
 
     /// For tests that look with their own SQL.

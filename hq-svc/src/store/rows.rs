@@ -194,9 +194,10 @@ pub(super) fn schedules(rows: Vec<(String,)>) -> Result<Vec<Schedule>> {
     rows.iter().map(|(body,)| read("schedules", body)).collect()
 }
 
-pub(super) fn run_requests(rows: Vec<(String, String, i64, i64)>) -> RunRequests {
-    let request = |(job, channel, request, canceled): (String, String, i64, i64)| {
-        let request = RunRequest { request: count(request), canceled: count(canceled) };
+pub(super) fn run_requests(rows: Vec<(String, String, i64, i64, i64)>) -> RunRequests {
+    let request = |(job, channel, request, canceled, start): (String, String, i64, i64, i64)| {
+        let canceled_start = (start > 0).then_some(Micros(start));
+        let request = RunRequest { request: count(request), canceled: count(canceled), canceled_start };
         Some(((Job::from_name(&job)?, channel), request))
     };
     rows.into_iter().filter_map(request).collect()

@@ -114,10 +114,16 @@ pub(super) const FIRST_SCHEDULE: &str =
 /// A changed schedule.
 pub(super) const SET_SCHEDULE: &str = "update schedules set body = $2 where job = $1";
 /// All requests to run.
-pub(super) const RUN_REQUESTS: &str = "select job, channel_id, request, canceled from run_requests";
+pub(super) const RUN_REQUESTS: &str =
+    "select job, channel_id, request, canceled, canceled_start from run_requests";
 /// Cancels requests up to one.
 pub(super) const CANCEL_REQUEST: &str =
     "update run_requests set canceled = $3 where job = $1 and channel_id = $2 and canceled < $3";
+/// Cancels the scheduled run that began then, and those before it.
+pub(super) const CANCEL_SCHEDULED: &str = "insert into run_requests (job, channel_id, request, canceled_start) \
+     values ($1, $2, 0, $3) on conflict (job, channel_id) do update set canceled_start = \
+     case when excluded.canceled_start > run_requests.canceled_start then excluded.canceled_start \
+     else run_requests.canceled_start end";
 
 /// A session, or how far it has come. The same run reported again after its end is left out.
 pub(super) const INSERT_SESSION: &str = "insert into sessions (channel_id, job, run_request, started_at, elapsed_micros, rows_moved, error, state, bytes_moved, kept_at) \

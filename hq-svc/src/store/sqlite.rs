@@ -21,6 +21,7 @@ use std::sync::Arc;
 use service_kit::{
     clock::Ids,
     database::{BEGIN_IMMEDIATE, Durability, OpenError, Sqlite, Step, open_sqlite},
+    lease::Lease,
 };
 use sqlx::{SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::Mutex;
@@ -60,6 +61,7 @@ pub struct SqliteStore {
     db: Sqlite,
     /// Held from the first number that a transaction takes to its commit.
     numbers: Arc<Mutex<NumberSequences>>,
+    lease: Lease,
 }
 
 impl SqliteStore {
@@ -81,7 +83,7 @@ impl SqliteStore {
             StoreError::Driver(source) => failed(source),
             other => failed(sqlx::Error::Decode(other.into())),
         })?;
-        Ok(Self { db, numbers: Arc::new(Mutex::new(numbers)) })
+        Ok(Self { db, numbers: Arc::new(Mutex::new(numbers)), lease: Lease::alone() })
     }
 
     /// For tests that look with their own SQL.

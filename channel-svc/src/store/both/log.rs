@@ -1,6 +1,6 @@
 //! The log.
 
-use service_kit::retry::transaction;
+use service_kit::{lease::Lease, retry::transaction};
 
 use super::{DatabaseStore, dialect};
 use crate::store::{
@@ -10,8 +10,26 @@ use crate::store::{
 };
 
 impl LogStore for DatabaseStore {
-    async fn append(&self, rows: Vec<LogRow>) -> Result<(), StoreError> {
-        dialect::append(self, rows).await
+    type Locked = dialect::Locked;
+
+    async fn append(&self, newest: u64, rows: Vec<LogRow>) -> Result<bool, StoreError> {
+        dialect::append(self, newest, rows).await
+    }
+
+    async fn lock(&self) -> Result<(Self::Locked, u64), StoreError> {
+        dialect::lock(self).await
+    }
+
+    async fn append_locked(&self, locked: Self::Locked, rows: Vec<LogRow>) -> Result<(), StoreError> {
+        dialect::append_locked(self, locked, rows).await
+    }
+
+    async fn newest_of_all(&self) -> Result<Option<u64>, StoreError> {
+        dialect::newest_of_all(self).await
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     async fn read(&self, after: u64) -> Result<Vec<LogRow>, StoreError> {
@@ -57,8 +75,9 @@ impl LogStore for DatabaseStore {
     async fn set_uploaded(&self, through: u64, epoch: &str) -> Result<(), StoreError> {
         let sql = "update upload set through = $1, epoch = $2";
         transaction("set_uploaded", &self.ids, async || {
-            sqlx::query(sql).bind(signed(through)).bind(epoch).execute(self.log_writes()).await?;
-            Ok(())
+            let mut tx = self.begin_log().await?;
+            sqlx::query(sql).bind(signed(through)).bind(epoch).execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -66,8 +85,9 @@ impl LogStore for DatabaseStore {
     async fn prune(&self, through: u64) -> Result<u64, StoreError> {
         let sql = "delete from log where through in \
                    (select through from log where through <= $1 order by through limit $2)";
-        let removed =
-            sqlx::query(sql).bind(signed(through)).bind(PRUNE_ROWS).execute(self.log_writes()).await?;
+        let mut tx = self.begin_log().await?;
+        let removed = sqlx::query(sql).bind(signed(through)).bind(PRUNE_ROWS).execute(&mut *tx).await?;
+        tx.commit().await?;
         Ok(removed.rows_affected())
     }
 

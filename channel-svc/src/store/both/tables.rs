@@ -87,12 +87,21 @@ impl TableStore for DatabaseStore {
         settings::read(rows)
     }
 
+    async fn identify(&self, identity: Uuid) -> Result<(), StoreError> {
+        transaction("identify", &self.ids, async || {
+            sqlx::query(settings::IDENTIFY).bind(identity.to_string()).execute(self.table_writes()).await?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn save_setting(&self, setting: Setting) -> Result<(), StoreError> {
         let (name, version, value) = settings::write(setting)?;
         transaction("save_setting", &self.ids, async || {
+            let mut tx = self.begin().await?;
             let sql = sqlx::query(settings::SAVE_SETTING).bind(&name).bind(version).bind(&value);
-            sql.execute(self.table_writes()).await?;
-            Ok(())
+            sql.execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }
@@ -105,9 +114,10 @@ impl TableStore for DatabaseStore {
     async fn save_run(&self, run: &JobRun) -> Result<(), StoreError> {
         let row = settings::run_row(run);
         transaction("save_run", &self.ids, async || {
+            let mut tx = self.begin().await?;
             let sql = sqlx::query(settings::SAVE_RUN).bind(&row.0).bind(row.1).bind(row.2).bind(row.3);
-            sql.bind(row.4).bind(&row.5).bind(row.6).bind(row.7).execute(self.table_writes()).await?;
-            Ok(())
+            sql.bind(row.4).bind(&row.5).bind(row.6).bind(row.7).execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
         })
         .await
     }

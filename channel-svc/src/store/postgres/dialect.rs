@@ -1,6 +1,6 @@
 //! What only PostgreSQL does so: many rows as arrays.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor, Postgres, Transaction};
 use tillsync_proto::CustomerId;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::{
     store::{
         Applied, LogRow, StoreError,
         plan::{Plan, TermRow},
-        signed,
+        signed, unsigned,
     },
 };
 
@@ -21,15 +21,62 @@ pub(super) const SIZES: &str = "select through, octet_length(body)::bigint from 
 pub(super) const OPERATION_SIZES: &str = "select operation_through, octet_length(body)::bigint from log \
      where operation_through > $1 order by operation_through limit $2";
 
-/// Appends rows to the log.
-pub(super) async fn append(store: &PostgresStore, rows: Vec<LogRow>) -> Result<(), StoreError> {
+/// The row of `log_head` is locked.
+pub(crate) struct Locked {
+    tx: Transaction<'static, Postgres>,
+    newest: u64,
+}
+
+const NEWEST: &str = "select newest from log_head";
+const LOCK: &str = "select newest from log_head for update";
+/// One statement: it waits for whoever appends, and then finds another head than it expected.
+const APPEND: &str = "with head as (update log_head set newest = $2 where newest = $1 returning 1) \
+     insert into log (through, operation_through, body) \
+     select * from unnest($3::bigint[], $4::bigint[], $5::bytea[]) where exists (select 1 from head)";
+
+/// The newest entry of all processes.
+pub(super) async fn newest_of_all(store: &PostgresStore) -> Result<Option<u64>, StoreError> {
+    let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(&store.pool).await?;
+    Ok(Some(unsigned(newest)))
+}
+
+/// Waits until nobody else appends.
+pub(super) async fn lock(store: &PostgresStore) -> Result<(Locked, u64), StoreError> {
+    let mut tx = store.pool.begin().await?;
+    let newest: i64 = sqlx::query_scalar(LOCK).fetch_one(&mut *tx).await?;
+    let newest = unsigned(newest);
+    Ok((Locked { tx, newest }, newest))
+}
+
+/// Appends rows behind the newest entry.
+pub(super) async fn append_locked(
+    _: &PostgresStore,
+    mut locked: Locked,
+    rows: Vec<LogRow>,
+) -> Result<(), StoreError> {
+    if !insert(&mut *locked.tx, locked.newest, rows).await? {
+        return Err(StoreError::Inconsistent("the log moved on under its lock".to_owned()));
+    }
+    Ok(locked.tx.commit().await?)
+}
+
+/// Appends rows to the log, behind the entry `newest`.
+pub(super) async fn append(
+    store: &PostgresStore,
+    newest: u64,
+    rows: Vec<LogRow>,
+) -> Result<bool, StoreError> {
+    insert(&store.pool, newest, rows).await
+}
+
+async fn insert(executor: impl PgExecutor<'_>, newest: u64, rows: Vec<LogRow>) -> Result<bool, StoreError> {
+    let Some(last) = rows.last().map(|row| signed(row.through)) else { return Ok(true) };
     let through: Vec<i64> = rows.iter().map(|row| signed(row.through)).collect();
     let operations: Vec<Option<i64>> = rows.iter().map(|row| row.operation_through.map(signed)).collect();
     let bodies: Vec<Vec<u8>> = rows.into_iter().map(|row| row.body).collect();
-    let sql = "insert into log (through, operation_through, body) \
-               select * from unnest($1::bigint[], $2::bigint[], $3::bytea[])";
-    sqlx::query(sql).bind(through).bind(operations).bind(bodies).execute(&store.pool).await?;
-    Ok(())
+    let query = sqlx::query(APPEND).bind(signed(newest)).bind(last);
+    let done = query.bind(through).bind(operations).bind(bodies).execute(executor).await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// PostgreSQL writes back by itself.

@@ -8,7 +8,7 @@ use tillsync_proto::CustomerId;
 use super::SqliteStore;
 use crate::{
     log::entry::Row,
-    store::{Applied, LogRow, StoreError, plan::Plan, signed},
+    store::{Applied, LogRow, LogStore as _, StoreError, plan::Plan, signed},
 };
 
 /// The write-ahead log of the log file is written back step by step; beyond this many pages (64 MiB) the
@@ -21,8 +21,28 @@ pub(super) const SIZES: &str =
 pub(super) const OPERATION_SIZES: &str = "select operation_through, length(body) from log \
      where operation_through > $1 order by operation_through limit $2";
 
+/// A SQLite file has one process: nobody else appends, ever.
+pub(crate) struct Locked;
+
+pub(super) async fn lock(store: &SqliteStore) -> Result<(Locked, u64), StoreError> {
+    Ok((Locked, store.log_progress().await?.newest))
+}
+
+pub(super) async fn append_locked(
+    store: &SqliteStore,
+    _: Locked,
+    rows: Vec<LogRow>,
+) -> Result<(), StoreError> {
+    append(store, 0, rows).await.map(|_| ())
+}
+
+#[expect(clippy::unused_async, reason = "PostgreSQL has to be asked")]
+pub(super) async fn newest_of_all(_: &SqliteStore) -> Result<Option<u64>, StoreError> {
+    Ok(None)
+}
+
 /// Appends rows to the log.
-pub(super) async fn append(store: &SqliteStore, rows: Vec<LogRow>) -> Result<(), StoreError> {
+pub(super) async fn append(store: &SqliteStore, _: u64, rows: Vec<LogRow>) -> Result<bool, StoreError> {
     // One statement is one transaction, and takes the write lock at once.
     let mut insert = QueryBuilder::new("insert into log (through, operation_through, body) ");
     insert.push_values(rows, |mut values, row| {
@@ -30,7 +50,7 @@ pub(super) async fn append(store: &SqliteStore, rows: Vec<LogRow>) -> Result<(),
         values.push_bind(row.operation_through.map(signed)).push_bind(row.body);
     });
     insert.build().execute(&store.log.writer).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Writes back what commits have left.

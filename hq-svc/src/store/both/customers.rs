@@ -1,5 +1,6 @@
 //! The master: everything that changes a customer, and what reads customers.
 
+use service_kit::lease::Lease;
 use sqlx::AssertSqlSafe;
 use tillsync_proto::{Criterion, CustomerRef, search::card};
 use tokio::sync::Mutex;
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     numbers::NumberSequences,
     store::{
-        CardRequest, FeedRecord, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled,
+        CardRequest, FeedRecord, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled, StoreError,
         batch::{Batch, written},
         rows,
         search::{Search, merge, search},
@@ -25,10 +26,16 @@ use crate::{
 pub(super) async fn settle(
     db: &Db,
     numbers: &Mutex<NumberSequences>,
+    lease: Option<&Lease>,
     plans: &[Plan],
 ) -> Result<Vec<Settled>> {
     let mut numbers = numbers.lock().await;
     let mut tx = begin(db).await?;
+    if let Some(lease) = lease
+        && !dialect::fence(lease, &mut tx).await?
+    {
+        return Err(StoreError::Fenced);
+    }
     let mut now = head(&mut tx).await?;
     let versions = dialect::versions(&mut tx, &written(plans)).await?;
     let mut accounts = numbers.accounts.clone();

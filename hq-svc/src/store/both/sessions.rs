@@ -106,8 +106,11 @@ pub(super) async fn cancel(db: &Db, seq: i64) -> Result<Option<Session>> {
     let session = row.and_then(rows::session).filter(|_| canceled);
     if let Some(Session { channel, run, .. }) = &session {
         let channel = channel.as_ref().map_or("", ChannelId::as_str);
-        let query = sqlx::query(sql::CANCEL_REQUEST).bind(run.job.name()).bind(channel);
-        query.bind(rows::number(run.run_request)).execute(&mut *tx).await?;
+        let (sql, place) = match run.run_request {
+            0 => (sql::CANCEL_SCHEDULED, run.started_at.0),
+            request => (sql::CANCEL_REQUEST, rows::number(request)),
+        };
+        sqlx::query(sql).bind(run.job.name()).bind(channel).bind(place).execute(&mut *tx).await?;
     }
     tx.commit().await?;
     Ok(session)

@@ -1,5 +1,6 @@
 //! The store, made of its rooms.
 
+use service_kit::lease::Lease;
 use tillsync_proto::{
     ChannelId, Criterion, CustomerId, CustomerRef, FunctionalityProfile, Job, Micros, Operation, Schedule,
 };
@@ -23,7 +24,15 @@ impl Store for DatabaseStore {
     }
 
     async fn settle(&self, plans: &[Plan]) -> Result<Vec<Settled>> {
-        customers::settle(&self.db, &self.numbers, plans).await
+        customers::settle(&self.db, &self.numbers, None, plans).await
+    }
+
+    async fn settle_fenced(&self, plans: &[Plan]) -> Result<Vec<Settled>> {
+        customers::settle(&self.db, &self.numbers, Some(&self.lease), plans).await
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     async fn issue_card(&self, request: CardRequest) -> Result<Issued> {
@@ -143,6 +152,13 @@ impl Store for DatabaseStore {
         let format = sequence.format.to_string();
         settings::set_sequence(&self.db, kind, &format, sequence.block_size).await?;
         *numbers.of(kind) = sequence;
+        Ok(())
+    }
+
+    async fn refresh_sequences(&self) -> Result<()> {
+        let mut numbers = self.numbers.lock().await;
+        let stored = settings::sequences(&self.db, &numbers).await?;
+        numbers.refresh(stored);
         Ok(())
     }
 

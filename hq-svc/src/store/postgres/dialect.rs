@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use service_kit::lease::Lease;
 use sqlx::{PgConnection, PgPool};
 use tillsync_proto::{ChannelId, Job, Micros};
 use uuid::Uuid;
@@ -65,6 +66,11 @@ const ARRIVE: &str = "insert into arrivals \
 const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
      where a.channel_id = $1 and a.counter = any($2)";
+
+/// Whether this process may do background work, to the end of the transaction.
+pub(super) async fn fence(lease: &Lease, connection: &mut PgConnection) -> Result<bool> {
+    Ok(lease.fence(connection).await?)
+}
 
 /// The row of `hq_head`, locked until the transaction ends: this is what puts all changes of customers in
 /// one order.

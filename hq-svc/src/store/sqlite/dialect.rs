@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use service_kit::database::{BEGIN_IMMEDIATE, Sqlite};
+use service_kit::{
+    database::{BEGIN_IMMEDIATE, Sqlite},
+    lease::Lease,
+};
 use sqlx::SqliteConnection;
 use tillsync_proto::{ChannelId, Job, Micros};
 use uuid::Uuid;
@@ -63,6 +66,12 @@ const ARRIVE: &str = "insert into arrivals \
 const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
      where a.channel_id = $1 and a.counter in (select value from json_each($2))";
+
+/// A SQLite file has one process, which may do everything.
+#[expect(clippy::unused_async, reason = "PostgreSQL has to be asked")]
+pub(super) async fn fence(lease: &Lease, _: &mut SqliteConnection) -> Result<bool> {
+    Ok(lease.is_held())
+}
 
 /// The row of `hq_head`. The transaction has the only writer, which is what puts all changes of customers in one
 /// order.

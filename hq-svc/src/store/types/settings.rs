@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use tillsync_proto::{AttributeDefinition, AttributeDefinitions, ChannelId, Feature, Features, Job, JobRun};
+use tillsync_proto::{
+    AttributeDefinition, AttributeDefinitions, ChannelId, Feature, Features, Job, JobRun, Micros,
+};
 
 use crate::numbers::{NumberFormat, SequenceKind};
 
@@ -37,6 +39,8 @@ pub struct RunRequest {
     pub request: u64,
     /// Requests up to here have been canceled.
     pub canceled: u64,
+    /// A scheduled run that began then, or before, has been canceled.
+    pub canceled_start: Option<Micros>,
 }
 
 /// Requests to run jobs now, by job and channel; the channel of the customer sync job is empty.
