@@ -1,86 +1,20 @@
 //! Processes that are killed (SIGKILL) while they work, and started again.
 
-use std::{
-    collections::BTreeSet,
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
 use service_kit::{database::DatabaseUrl, testing::replicated_postgres};
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::client::{Headquarters, PATIENCE, Store, audit, mint, person, until};
+use crate::{
+    client::{Headquarters, Store, audit, mint, person, until},
+    processes::{Process, Tills, free_port},
+};
 
 /// Creates that must be acknowledged in each part of a scenario: before the kill, while the service is gone,
 /// and after it has come back.
 const CREATES: usize = 150;
 /// Creates that a terminal acknowledges while it is cut off.
 const OFFLINE: usize = 1_000;
-/// Tills that create at the same time.
-const TILLS: usize = 6;
-
-/// A service in a process of its own; killed when dropped.
-struct Process {
-    arguments: Vec<String>,
-    child: Child,
-}
-
-impl Process {
-    fn start(arguments: &[&str]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let child = Self::spawn(&arguments);
-        Self { arguments, child }
-    }
-
-    fn spawn(arguments: &[String]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
-        command.args(arguments).stdin(Stdio::null()).spawn().expect("the service starts")
-    }
-
-    /// SIGKILL: nothing is flushed, nothing is told.
-    fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-    }
-
-    fn start_again(&mut self) {
-        self.child = Self::spawn(&self.arguments);
-    }
-
-    /// The same on another database.
-    fn start_again_on(&mut self, database: &str) {
-        database.clone_into(&mut self.arguments[2]);
-        self.start_again();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A port that stays free while the process on it is dead: below those that the system gives to outgoing connections.
-fn free_port() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let begin = std::process::id() * 16;
-    let ports = || 10_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-    let free = std::iter::repeat_with(ports)
-        .take(1_000)
-        .find(|port| TcpListener::bind(format!("127.0.0.1:{port}")).is_ok());
-    free.expect("a free port").to_string()
-}
-
 /// Headquarters and two stores in processes of their own: the first async, the second sync with the fallback.
 struct Chain {
     hq_process: Process,
@@ -130,57 +64,6 @@ impl Chain {
 
     async fn audit(&self, acknowledged: &BTreeSet<Uuid>) {
         audit(&self.hq, &self.stores.iter().collect::<Vec<_>>(), acknowledged).await;
-    }
-}
-
-/// Tills that create customers one after the other until they are told to stop. A create that fails is sent
-/// again under the same GUID, as a till does.
-struct Tills {
-    acknowledged: Arc<Mutex<BTreeSet<Uuid>>>,
-    count: Arc<AtomicUsize>,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl Tills {
-    fn start(stores: &[Store]) -> Self {
-        let tills = Self {
-            acknowledged: Arc::default(),
-            count: Arc::default(),
-            stop: CancellationToken::new(),
-            tasks: JoinSet::new(),
-        };
-        stores.iter().cycle().take(TILLS).cloned().fold(tills, |mut tills, store| {
-            let (acknowledged, count) = (Arc::clone(&tills.acknowledged), Arc::clone(&tills.count));
-            let stop = tills.stop.clone();
-            tills.tasks.spawn(async move {
-                while !stop.is_cancelled() {
-                    let id = mint();
-                    let customer = person(&id.simple().to_string());
-                    let created = async {
-                        while store.create(id, customer.clone()).await.is_err() {
-                            sleep(Duration::from_millis(20)).await;
-                        }
-                    };
-                    timeout(PATIENCE, created).await.expect("the create is acknowledged in the end");
-                    acknowledged.lock().expect("no panic").insert(id);
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            tills
-        })
-    }
-
-    /// Waits until this many more have been acknowledged.
-    async fn more(&self, creates: usize) {
-        let goal = self.count.load(Ordering::Relaxed) + creates;
-        until("creates go on", async || self.count.load(Ordering::Relaxed) >= goal).await;
-    }
-
-    async fn stop(self) -> BTreeSet<Uuid> {
-        self.stop.cancel();
-        self.tasks.join_all().await;
-        Arc::into_inner(self.acknowledged).expect("the tills are gone").into_inner().expect("no panic")
     }
 }
 

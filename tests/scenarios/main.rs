@@ -8,4 +8,6 @@ mod client;
 mod flags;
 mod journey;
 mod killed;
+mod processes;
 mod rulebook;
+mod several;

@@ -1,0 +1,127 @@
+//! Services in processes of their own, which can be killed, and tills that create at them meanwhile.
+
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::client::{PATIENCE, Store, mint, person, until};
+
+/// Tills that create at the same time.
+const TILLS: usize = 6;
+
+/// A service in a process of its own; killed when dropped.
+pub struct Process {
+    arguments: Vec<String>,
+    child: Child,
+}
+
+impl Process {
+    pub fn start(arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let child = Self::spawn(&arguments);
+        Self { arguments, child }
+    }
+
+    fn spawn(arguments: &[String]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
+        command.args(arguments).stdin(Stdio::null()).spawn().expect("the service starts")
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is told.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    pub fn start_again(&mut self) {
+        self.child = Self::spawn(&self.arguments);
+    }
+
+    /// The same on another database.
+    pub fn start_again_on(&mut self, database: &str) {
+        database.clone_into(&mut self.arguments[2]);
+        self.start_again();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that stays free while the process on it is dead: below those that the system gives to outgoing connections.
+pub fn free_port() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id() * 16;
+    let ports = || 10_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+    let free = std::iter::repeat_with(ports)
+        .take(1_000)
+        .find(|port| TcpListener::bind(format!("127.0.0.1:{port}")).is_ok());
+    free.expect("a free port").to_string()
+}
+
+/// Tills that create customers one after the other until they are told to stop. A create that fails is sent
+/// again under the same GUID, as a till does.
+pub struct Tills {
+    acknowledged: Arc<Mutex<BTreeSet<Uuid>>>,
+    count: Arc<AtomicUsize>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Tills {
+    pub fn start(stores: &[Store]) -> Self {
+        let tills = Self {
+            acknowledged: Arc::default(),
+            count: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        };
+        stores.iter().cycle().take(TILLS).cloned().fold(tills, |mut tills, store| {
+            let (acknowledged, count) = (Arc::clone(&tills.acknowledged), Arc::clone(&tills.count));
+            let stop = tills.stop.clone();
+            tills.tasks.spawn(async move {
+                while !stop.is_cancelled() {
+                    let id = mint();
+                    let customer = person(&id.simple().to_string());
+                    let created = async {
+                        while store.create(id, customer.clone()).await.is_err() {
+                            sleep(Duration::from_millis(20)).await;
+                        }
+                    };
+                    timeout(PATIENCE, created).await.expect("the create is acknowledged in the end");
+                    acknowledged.lock().expect("no panic").insert(id);
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            tills
+        })
+    }
+
+    /// Waits until this many more have been acknowledged.
+    pub async fn more(&self, creates: usize) {
+        let goal = self.count.load(Ordering::Relaxed) + creates;
+        until("creates go on", async || self.count.load(Ordering::Relaxed) >= goal).await;
+    }
+
+    pub async fn stop(self) -> BTreeSet<Uuid> {
+        self.stop.cancel();
+        self.tasks.join_all().await;
+        Arc::into_inner(self.acknowledged).expect("the tills are gone").into_inner().expect("no panic")
+    }
+}
