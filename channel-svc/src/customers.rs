@@ -191,13 +191,9 @@ impl<S: Store> Customers<S> {
         Ok(self.rts.get(written(name), self.call_time(deadline)).await?)
     }
 
-    /// Sees to it that the tail holds everything that was acknowledged before, by whichever process of the channel. Called
-    /// before a read looks at it.
+    /// See [`Log::level`].
     pub(crate) async fn level(&self) -> Result<(), Error> {
-        match self.store.newest_of_all().await? {
-            Some(newest) if newest > self.tail.newest() => Ok(self.log.reach(newest).await?),
-            _ => Ok(()),
-        }
+        Ok(self.log.level(&self.store).await?)
     }
 
     /// What this store knows of a customer: the tail first, then the tables, so that one on its way from there

@@ -30,6 +30,7 @@ use tracing::error;
 use crate::{
     breaker::Breaker,
     customers::Current,
+    log::{Log, LogError},
     metrics::Metrics,
     store::{Store, StoreError},
     watchers::Watchers,
@@ -64,6 +65,9 @@ pub(crate) enum JobError {
     /// The database failed.
     #[error("{error}", error = service_kit::config::Chain(.0))]
     Store(#[from] StoreError),
+    /// What other processes have logged could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 impl JobError {
@@ -73,7 +77,7 @@ impl JobError {
             Self::Unreached(_) if job.is_upload() => SessionState::UploadFailed,
             Self::Unreached(_) => SessionState::DownloadFailed,
             Self::Refused(_) if !job.is_upload() => SessionState::CreateFailed,
-            Self::Refused(_) | Self::Answer(_) | Self::Unreadable(_) | Self::Store(_) => {
+            Self::Refused(_) | Self::Answer(_) | Self::Unreadable(_) | Self::Store(_) | Self::Log(_) => {
                 SessionState::ApplyFailed
             }
         }
@@ -112,6 +116,7 @@ pub(crate) struct Order {
 /// Everything that the jobs need and share.
 pub(crate) struct Exchange<S> {
     pub store: S,
+    pub log: Log,
     pub hq: Headquarters,
     pub tail: Arc<crate::log::Tail>,
     pub watchers: Arc<Watchers>,
@@ -136,6 +141,7 @@ pub(crate) struct Exchange<S> {
 /// What an exchange is made of.
 pub(crate) struct Parts<S> {
     pub store: S,
+    pub log: Log,
     pub hq: Headquarters,
     pub tail: Arc<crate::log::Tail>,
     pub watchers: Arc<Watchers>,
@@ -157,10 +163,23 @@ impl<S: Store> Exchange<S> {
             canceled_through: 0,
             canceled_start: None,
         });
-        let Parts { store, hq, tail, watchers, current, clock, ids, metrics, breaker, terminal, watchdog } =
-            parts;
+        let Parts {
+            store,
+            log,
+            hq,
+            tail,
+            watchers,
+            current,
+            clock,
+            ids,
+            metrics,
+            breaker,
+            terminal,
+            watchdog,
+        } = parts;
         Self {
             store,
+            log,
             hq,
             tail,
             watchers,

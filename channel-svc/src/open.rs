@@ -189,12 +189,12 @@ impl<S: Store> Deps<S> {
         };
         let server = Server { routes, names, descriptors: grpc::REFLECTED, web, clock };
         let served = server.serve(listener, shutdown).await;
+        stop.cancel();
+        let _ = timeout(LAST_COMMITS, async { while tasks.join_next().await.is_some() {} }).await;
         // The appender ends when the last caller is gone.
         if timeout(LAST_COMMITS, commits.join_next()).await.is_err() {
             debug!("the appender is stopped with callers still there");
         }
-        stop.cancel();
-        let _ = timeout(LAST_COMMITS, async { while tasks.join_next().await.is_some() {} }).await;
         let _ = timeout(LAST_COMMITS, store.close()).await;
         served
     }
@@ -225,6 +225,7 @@ impl<S: Store> Deps<S> {
         let breaker = Arc::new(Breaker::default());
         let exchange = Exchange::new(exchange::Parts {
             store: store.clone(),
+            log: log.clone(),
             hq: Headquarters::new(&hq, &config.channel_id),
             tail: Arc::clone(&tail),
             watchers: Arc::clone(&watchers),

@@ -29,6 +29,7 @@ const TABLES: Duration = Duration::from_secs(5);
 impl<S: Store> Exchange<S> {
     /// Brings what was logged and applied before the run began.
     pub(super) async fn upload(&self) -> Result<Moved, JobError> {
+        self.log.level(&self.store).await?;
         // What has been brought is in the tables, so that an account number in the answer finds its customer.
         let _ = timeout(TABLES, self.tail.applied()).await;
         let goal = self.store.table_progress().await?.applied_through;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    store::{Store, StoreError},
+    store::{LogStore, Store, StoreError},
     watchers::Watchers,
 };
 
@@ -122,6 +122,7 @@ pub(crate) enum LogError {
 /// The callers' end of the log.
 #[derive(Clone)]
 pub(crate) struct Log {
+    tail: Arc<Tail>,
     group: Group<Item, Result<Appended, LogError>>,
 }
 
@@ -147,13 +148,18 @@ impl Log {
         self.submit(Item::Edit(Box::new(edit))).await
     }
 
-    /// Returns once the tail holds everything up to an entry that another process has appended.
+    /// Sees to it that the tail holds everything that was acknowledged before, by whichever process of the channel. Called
+    /// before a read looks at the tail.
     ///
     /// # Errors
     ///
     /// [`LogError`].
-    pub async fn reach(&self, newest: u64) -> Result<(), LogError> {
-        self.submit(Item::Reach(newest)).await.map(|_| ())
+    pub async fn level(&self, store: &impl LogStore) -> Result<(), LogError> {
+        let newest = store.newest_of_all().await.map_err(|error| failed(&error))?;
+        match newest {
+            Some(newest) if newest > self.tail.newest() => self.submit(Item::Reach(newest)).await.map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     async fn submit(&self, item: Item) -> Result<Appended, LogError> {
@@ -182,7 +188,10 @@ impl<S: Store> Appender<S> {
     /// A log, of which the tail knows the newest entries.
     pub fn new(store: S, tail: Arc<Tail>, watchers: Arc<Watchers>, metrics: Metrics) -> (Log, Self) {
         let (group, batches) = group(QUEUE, BATCH);
-        (Log { group }, Self { store, tail, watchers, metrics, batches, uncertain: false, contended: 0 })
+        (
+            Log { tail: Arc::clone(&tail), group },
+            Self { store, tail, watchers, metrics, batches, uncertain: false, contended: 0 },
+        )
     }
 
     /// Appends until every [`Log`] is gone.
@@ -205,10 +214,7 @@ impl<S: Store> Appender<S> {
     }
 
     async fn commit(&mut self, items: Vec<Item>) -> Result<(Vec<Appended>, Vec<CustomerId>), LogError> {
-        self.try_commit(&items).await.map_err(|error| {
-            error!(error = %Chain(&error), "the log failed");
-            LogError::Failed
-        })
+        self.try_commit(&items).await.map_err(|error| failed(&error))
     }
 
     async fn try_commit(&mut self, items: &[Item]) -> Result<(Vec<Appended>, Vec<CustomerId>), StoreError> {
@@ -314,6 +320,11 @@ impl<S: Store> Appender<S> {
             }
         }
     }
+}
+
+fn failed(error: &StoreError) -> LogError {
+    error!(error = %Chain(error), "the log failed");
+    LogError::Failed
 }
 
 type Known = HashMap<CustomerId, Arc<Entry>>;
