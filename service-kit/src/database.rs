@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection as _, PgPool, SqlSafeStr as _, SqlitePool,
+    Connection as _, Executor as _, PgPool, SqlSafeStr as _, SqlitePool,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -20,6 +20,9 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A commit promises no less than that a power cut cannot undo it, here and at the synchronous standby.
+const AT_LEAST_ON: &str = "select set_config('synchronous_commit', 'on', false) \
+     where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')";
 /// How often a process tries to make the tables of a PostgreSQL database.
 const MIGRATE_ATTEMPTS: u32 = 5;
 /// Memory-mapped part of a SQLite file, and its page cache, in bytes and KiB.
@@ -177,8 +180,8 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
     Ok(Sqlite { writer, readers })
 }
 
-/// Connects to PostgreSQL and brings the tables up to date. Every connection commits with
-/// `synchronous_commit=on`, so that it waits for the synchronous standby where there is one (rule M8).
+/// Connects to PostgreSQL and brings the tables up to date. Every connection commits with `synchronous_commit=on` at
+/// least, so that it waits for the synchronous standby where there is one (rule M8); `remote_apply` stays as it is.
 ///
 /// # Errors
 ///
@@ -187,9 +190,10 @@ pub async fn open_postgres(url: &str, connections: u32, steps: &[Step]) -> Resul
     let database = "the PostgreSQL database".to_owned();
     let driver = |source| OpenError::Driver { database: database.clone(), source };
     let options: PgConnectOptions = url.parse().map_err(driver)?;
-    let options = options.options([("synchronous_commit", "on")]);
     // Migrations run on a connection of their own: they need no pool and leave no state behind.
     let mut connection = sqlx::PgConnection::connect_with(&options).await.map_err(driver)?;
+    // That the list of steps is there already is no news.
+    connection.execute("set client_min_messages = warning").await.map_err(driver)?;
     let mut migrated = migrate(&mut connection, steps).await;
     for _ in 1..MIGRATE_ATTEMPTS {
         // Of two processes that make the same tables at once one fails, and finds them made the next time.
@@ -201,6 +205,8 @@ pub async fn open_postgres(url: &str, connections: u32, steps: &[Step]) -> Resul
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Not as an option of the connection, which a pooler would refuse.
+        .after_connect(|connection, _| Box::pin(async { connection.execute(AT_LEAST_ON).await.map(|_| ()) }))
         .connect_with(options)
         .await
         .map_err(driver)
@@ -264,6 +270,21 @@ mod tests {
         assert!("sqlite:".parse::<DatabaseUrl>().is_err());
         let url: DatabaseUrl = "postgres://me:secret@host/db".parse().unwrap();
         assert!(!format!("{url:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn m8_a_commit_promises_no_less_than_the_standbys_disk_whatever_the_server_says() {
+        let Some(DatabaseUrl::Postgres(url)) = crate::testing::postgres("m8 role").await else { return };
+        for (said, kept) in [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")] {
+            let pool = open_postgres(&url, 1, STEPS).await.unwrap();
+            let name: String =
+                sqlx::query_scalar("select current_database()").fetch_one(&pool).await.unwrap();
+            let sql = format!("alter database {name} set synchronous_commit = {said}");
+            pool.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+            let pool = open_postgres(&url, 1, STEPS).await.unwrap();
+            let found: String = sqlx::query_scalar("show synchronous_commit").fetch_one(&pool).await.unwrap();
+            assert_eq!(found, kept, "{said}");
+        }
     }
 
     #[tokio::test]
