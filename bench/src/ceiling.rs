@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How long a channel waits for headquarters; no create asks it.
-const RTS_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a commit promises in a PostgreSQL database.
 const POSTGRESQL: &str = "PostgreSQL, synchronous_commit=on: as its server and standbys are set up";
@@ -80,7 +80,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.25..=3600.0)
 }
 
-fn database(url: &str) -> Result<String, String> {
+pub(crate) fn database(url: &str) -> Result<String, String> {
     url.parse::<DatabaseUrl>().map(|_| url.to_owned())
 }
 
@@ -221,7 +221,7 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     let fleet = fleet.await.map_err(std::io::Error::from)??;
     fleet.set_mode(Mode::Async, RTS_TIMEOUT).await?;
     if !args.jobs {
-        hold_jobs(&fleet).await?;
+        hold_jobs(&fleet, true).await?;
     }
     let mut drivers = Vec::new();
     for client in &args.client {
@@ -335,14 +335,14 @@ impl Driver<'_> {
     }
 }
 
-/// Holds what would carry the creates on while they are counted.
-async fn hold_jobs(fleet: &Fleet) -> Result<(), Error> {
+/// Holds what would carry the creates on while they are counted, or lets it go.
+pub(crate) async fn hold_jobs(fleet: &Fleet, held: bool) -> Result<(), Error> {
     let mut admin = fleet.hq()?.admin.clone();
     let schedules =
         admin.list_schedules(ListSchedulesRequest {}).await.map_err(at_hq)?.into_inner().schedules;
     for schedule in schedules {
         if matches!(schedule.job(), Job::Upload | Job::CustomerSync | Job::Customers1010) {
-            let schedule = Some(Schedule { held: true, ..schedule });
+            let schedule = Some(Schedule { held, ..schedule });
             admin.update_schedule(UpdateScheduleRequest { schedule }).await.map_err(at_hq)?;
         }
     }
@@ -350,7 +350,7 @@ async fn hold_jobs(fleet: &Fleet) -> Result<(), Error> {
 }
 
 /// Waits until a channel's tables hold everything that is in its log.
-async fn level(store: &Store) -> Result<(), Error> {
+pub(crate) async fn level(store: &Store) -> Result<(), Error> {
     let level = async {
         loop {
             let status = store.status().await?;

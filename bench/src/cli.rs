@@ -10,6 +10,7 @@ use crate::{
     ceiling::CeilingArgs,
     chain::UpArgs,
     diff::DiffArgs,
+    drain::DrainArgs,
     error::Error,
     knee::KneeArgs,
     pacing::PacingArgs,
@@ -63,6 +64,8 @@ pub enum Command {
     /// Finds the ceiling of async creates, closed-loop: callers that each wait for the answer before the next call, in
     /// turn with an empty call (Ping) on the same server.
     Ceiling(CeilingArgs),
+    /// How fast customers that wait become real, and how fast they are brought to a store that joins.
+    Drain(DrainArgs),
     /// Shows how well the generator keeps time on this machine, and how much it can drive, beside h2load if that is
     /// installed.
     Pacing(PacingArgs),

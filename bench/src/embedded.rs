@@ -183,13 +183,16 @@ pub struct Wanted<'a> {
     pub relays: Option<&'a Relays>,
     /// URL of the database of the only channel, in place of a file in the folder.
     pub store: Option<String>,
+    /// The same of headquarters.
+    pub hq: Option<String>,
 }
 
 impl<'a> Wanted<'a> {
     /// One channel on a file, and a headquarters as it is unless something else is asked for.
     #[must_use]
     pub fn new(place: Place, folder: &'a Path) -> Self {
-        Self { place, folder, seed: 1, profile: Profile::default(), channels: 1, relays: None, store: None }
+        let profile = Profile::default();
+        Self { place, folder, seed: 1, profile, channels: 1, relays: None, store: None, hq: None }
     }
 }
 
@@ -200,13 +203,15 @@ impl Embedded {
     ///
     /// [`Error::Start`], or no port.
     pub async fn start(wanted: Wanted<'_>, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
-        let Wanted { place, folder, seed, profile, channels, relays, store } = wanted;
+        let Wanted { place, folder, seed, profile, channels, relays, store, hq } = wanted;
         let mut home = match place {
             Place::Here => Home::Here(Services::new(clock)),
             Place::Apart => Home::Apart(Apart::default()),
         };
         let file = |name: &str| format!("sqlite:{}", folder.join(format!("{name}.db")).display());
-        let hq_url = home.start(Service::Hq { database: file("hq") }, seed.wrapping_add(1)).await?;
+        let hq_url = home
+            .start(Service::Hq { database: hq.unwrap_or_else(|| file("hq")) }, seed.wrapping_add(1))
+            .await?;
         let emulator = Service::Emulator { profile_toml: toml_of(&profile)?, hq: hq_url.clone() };
         let rts_url = home.start(emulator, seed).await?;
         let mut urls = Vec::new();
@@ -224,6 +229,18 @@ impl Embedded {
             credentials: Credentials::default(),
         };
         Ok(Self { addresses, home })
+    }
+
+    /// Starts one more channel, and gives its URL.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`].
+    pub async fn join(&mut self, id: &str, database: String) -> Result<String, Error> {
+        let way = |url: &Option<String>| url.clone().unwrap_or_default();
+        let (rts, hq) = (way(&self.addresses.emulator), way(&self.addresses.hq));
+        let channel = Service::Channel { id: id.to_owned(), database, rts, hq };
+        self.home.start(channel, self.addresses.channels.len() as u64 + 100).await
     }
 
     /// Ends them; each drains within its own bound.

@@ -83,6 +83,9 @@ pub enum Error {
     /// The searchable tables of a channel stay behind its log.
     #[error("{0}: the searchable tables stay behind the log")]
     LevelTimeout(String),
+    /// Customers do not get on.
+    #[error("{0}: nothing moves any more")]
+    Stands(String),
     /// An embedded service did not start.
     #[error("cannot start {service}: {message}")]
     Start {

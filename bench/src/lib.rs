@@ -33,12 +33,14 @@ pub mod compare;
 pub mod counts;
 pub mod customers;
 pub mod diff;
+pub mod drain;
 pub mod embedded;
 pub mod error;
 pub mod export;
 pub mod generator;
 pub mod goal;
 pub mod h2load;
+pub mod inserts;
 pub mod knee;
 pub mod ledger;
 pub mod load;
@@ -101,6 +103,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Profiles(args)) => plan::profiles::profiles(&args),
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
+        Some(Command::Drain(args)) => drain::drain(args).await,
         Some(Command::Pacing(args)) => pacing::pacing(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),

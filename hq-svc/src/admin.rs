@@ -1,9 +1,6 @@
 //! What an administrator does: schedules, runs, sessions, number sequences, and the lists to look at.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use prost::Message as _;
 use service_kit::{
@@ -72,7 +69,7 @@ impl<S: Store> Headquarters<S> {
                 true => vec![channel.as_str().to_owned()],
                 false => return Err(Error::NoChannel(channel)),
             },
-            (_, None) => self.connected_anywhere().await?,
+            (_, None) => self.connected_anywhere().await?.into_iter().collect(),
         };
         // From before the request on, so that no session is missed.
         let sessions = self.board.watch_sessions();
@@ -87,16 +84,12 @@ impl<S: Store> Headquarters<S> {
     }
 
     /// The channels that listen to this process, or to another one on the same database.
-    async fn connected_anywhere(&self) -> Result<Vec<String>> {
+    async fn connected_anywhere(&self) -> Result<BTreeSet<String>> {
         let here = self.board.connected();
         let mut connected: BTreeSet<String> =
             here.iter().map(|channel| channel.as_str().to_owned()).collect();
-        if self.store.lease().is_shared() {
-            let now = self.clock.wall_micros();
-            let elsewhere = self.store.channels().await?.into_iter().filter(|row| reports(row, now));
-            connected.extend(elsewhere.map(|row| row.id.as_str().to_owned()));
-        }
-        Ok(connected.into_iter().collect())
+        connected.extend(self.store.listening_elsewhere().await?);
+        Ok(connected)
     }
 
     async fn request_runs(&self, job: Job, channels: &[String]) -> Result<Vec<(String, u64)>> {
@@ -201,20 +194,17 @@ impl<S: Store> Headquarters<S> {
             head,
             arrivals,
             conversions_per_second: last.map_or(0.0, rate),
-            channels: self.summaries(channels),
+            channels: self.summaries(channels, &self.connected_anywhere().await?),
             supervised: self.supervision.get(),
             possible_duplicates: self.store.pair_count().await?,
         })
     }
 
-    fn summaries(&self, channels: Vec<ChannelRow>) -> Vec<hq::ChannelSummary> {
+    fn summaries(&self, channels: Vec<ChannelRow>, connected: &BTreeSet<String>) -> Vec<hq::ChannelSummary> {
         let configuration = self.configuration();
-        let (now, connected) = (self.clock.wall_micros(), self.board.connected());
-        let connected: HashSet<ChannelId> = connected.into_iter().collect();
-        let shared = self.store.lease().is_shared();
+        let now = self.clock.wall_micros();
         let mut bytes_left = MAX_BYTES;
         let summary = |row: ChannelRow| {
-            let elsewhere = shared && reports(&row, now);
             // Beyond the bound a channel is listed by its name alone: a message may have 4 MiB.
             let status = row.status.filter(|status| status.len() <= bytes_left);
             bytes_left -= status.as_ref().map_or(0, Vec::len);
@@ -230,17 +220,11 @@ impl<S: Store> Headquarters<S> {
                 last_contact: micros.and_then(|micros| Duration::from_micros(micros).try_into().ok()),
                 profile_version: row.profile_version,
                 features_version: configuration.version,
-                connected: connected.contains(&row.id) || elsewhere,
+                connected: connected.contains(row.id.as_str()),
             }
         };
         channels.into_iter().map(summary).collect()
     }
-}
-
-/// Whether a channel has reported lately, as one does every second that is connected.
-fn reports(row: &ChannelRow, now: i64) -> bool {
-    const LATELY_MICROS: i64 = 3_000_000;
-    row.last_contact_at.is_some_and(|at| now.saturating_sub(at) < LATELY_MICROS)
 }
 
 pub(crate) fn place(query: &str, token: &str) -> Result<Option<i64>> {

@@ -38,6 +38,8 @@ pub const MAX_CHANNELS: usize = 10_000;
 pub const MAX_SESSIONS: i64 = 1_000;
 /// Sessions that are older than this many microseconds go: 30 days (rule X9).
 pub const MAX_SESSION_AGE: i64 = 30 * 24 * 3_600 * 1_000_000;
+/// A process that has told nothing for so many seconds has ended.
+pub const SILENCE_S: f64 = 5.0;
 /// Most pairs on the list of possible duplicates; further ones are not noted (rule Z3).
 pub const MAX_PAIRS: usize = 10_000;
 /// Most customers that one search finds, and most candidates of each word of it (rule Z3).
@@ -224,6 +226,16 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Takes over a number sequence that another process has changed.
     fn refresh_sequences(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Tells other processes on the database which channels listen to this one.
+    fn tell_listening(&self, channels: &[String]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Tells them that what was told holds. Who says nothing for [`SILENCE_S`] seconds has ended. False: they have forgotten
+    /// it already.
+    fn tell_alive(&self) -> impl Future<Output = Result<bool>> + Send;
+
+    /// The channels that listen to other processes.
+    fn listening_elsewhere(&self) -> impl Future<Output = Result<Vec<String>>> + Send;
 
     /// One schedule for each job.
     fn schedules(&self) -> impl Future<Output = Result<Vec<Schedule>>> + Send;

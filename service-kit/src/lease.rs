@@ -67,6 +67,12 @@ impl Lease {
         self.0.is_some()
     }
 
+    /// By what this process is known to the others; absent where there are none.
+    #[must_use]
+    pub fn holder(&self) -> Option<Uuid> {
+        self.0.as_ref().map(|shared| shared.holder)
+    }
+
     /// Whether it is held, as far as is known here.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -20,6 +20,13 @@ create table leases (
     ends_at timestamptz not null
 );
 
+-- The processes that serve this database, and the channels that listen to each.
+create table processes (
+    id uuid primary key,
+    channels text[] collate "C" not null,
+    seen_at timestamptz not null
+);
+
 -- The master. The newest change of each customer, by version: the feed is this table.
 create table customers (
     id uuid primary key,
@@ -88,6 +95,12 @@ create table channels (
     status bytea,
     profile text,
     profile_version bigint not null default 1
+);
+
+-- How many operations of each channel have arrived: what waits is counted from it, not row by row.
+create table arrived (
+    channel_id text collate "C" primary key,
+    arrivals bigint not null
 );
 
 -- How far the edits of each channel are in each customer.

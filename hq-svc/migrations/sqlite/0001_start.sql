@@ -81,6 +81,12 @@ create table channels (
     profile_version integer not null default 1
 ) strict, without rowid;
 
+-- How many operations of each channel have arrived: what waits is counted from it, not row by row.
+create table arrived (
+    channel_id text primary key,
+    arrivals integer not null
+) strict, without rowid;
+
 -- How far the edits of each channel are in each customer.
 create table edits_applied (
     customer_id blob not null,

@@ -46,11 +46,19 @@ pub(super) fn due(of_channel: bool) -> String {
     )
 }
 /// Channels with arrivals that are not processed.
-pub(super) const WAITING_CHANNELS: &str = "select distinct channel_id from arrivals \
-     where online_operation_completed = 0 order by channel_id limit $1";
+/// From one to the next in the index, so that it does not matter how much each has.
+pub(super) const WAITING_CHANNELS: &str = "with recursive waiting (channel_id) as \
+     (select min(channel_id) from arrivals where online_operation_completed = 0 union all \
+     select (select min(a.channel_id) from arrivals a where a.online_operation_completed = 0 \
+        and a.channel_id > waiting.channel_id) from waiting where waiting.channel_id is not null) \
+     select channel_id from waiting where channel_id is not null limit $1";
 /// Waiting and set aside.
-pub(super) const ARRIVAL_COUNTS: &str =
-    "select count(*) - count(reason), count(reason) from arrivals where online_operation_completed = 0";
+pub(super) const ARRIVAL_COUNTS: &str = "select cast((select coalesce(sum(arrivals), 0) from arrived) as bigint) \
+     - (select arrivals_completed from hq_head) - aside.count, aside.count from (select count(*) as count \
+     from arrivals where online_operation_completed = 0 and reason is not null) aside";
+/// Counts what has arrived.
+pub(super) const COUNT_ARRIVED: &str = "insert into arrived (channel_id, arrivals) values ($1, $2) \
+     on conflict (channel_id) do update set arrivals = arrived.arrivals + excluded.arrivals";
 /// An operation with what became of it; conditions follow.
 pub(super) const OPERATIONS: &str = "select a.arrival_seq, a.channel_id, a.counter, a.customer_id, a.operation, \
      a.raw, a.corrected, a.arrived_at, cast(a.online_operation_completed as bigint), a.attempts, \

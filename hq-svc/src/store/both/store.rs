@@ -162,6 +162,18 @@ impl Store for DatabaseStore {
         Ok(())
     }
 
+    async fn tell_listening(&self, channels: &[String]) -> Result<()> {
+        dialect::tell_listening(&self.db, &self.lease, channels).await
+    }
+
+    async fn tell_alive(&self) -> Result<bool> {
+        dialect::tell_alive(&self.db, &self.lease).await
+    }
+
+    async fn listening_elsewhere(&self) -> Result<Vec<String>> {
+        dialect::listening_elsewhere(&self.db, &self.lease).await
+    }
+
     async fn schedules(&self) -> Result<Vec<Schedule>> {
         rows::schedules(sqlx::query_as(sql::SCHEDULES).fetch_all(reads(&self.db)).await?)
     }

@@ -8,7 +8,7 @@ use tillsync_proto::{ChannelId, Job, Micros};
 use uuid::Uuid;
 
 use crate::store::{
-    Arrival, Arrived, Result, StoreError, Stored, arrived,
+    Arrival, Arrived, Result, SILENCE_S, StoreError, Stored, arrived,
     batch::{Batch, HeadColumns, HeadRow, Row, TermRow},
     rows, sql,
 };
@@ -47,6 +47,14 @@ const SET_ASIDE: &str = "update arrivals set attempts = attempts + 1, reason = n
         new (seq, reason, message, next_attempt_at) \
      where arrivals.arrival_seq = new.seq and online_operation_completed = 0";
 
+const TELL_LISTENING: &str = "insert into processes (id, channels, seen_at) values ($1, $2, clock_timestamp()) \
+     on conflict (id) do update set channels = excluded.channels, seen_at = excluded.seen_at";
+const TELL_ALIVE: &str = "update processes set seen_at = clock_timestamp() where id = $1";
+const FORGET_PROCESSES: &str =
+    "delete from processes where seen_at < clock_timestamp() - make_interval(secs => $1)";
+const LISTENING: &str = "select distinct unnest(channels) from processes \
+     where id is distinct from $1 and seen_at > clock_timestamp() - make_interval(secs => $2)";
+
 const SHARING: &str = "select t.kind, t.term, t.customer_id \
      from unnest($1::smallint[], $2::text[]) asked (kind, term) \
      join customer_terms t on t.kind = asked.kind and t.term = asked.term limit $3";
@@ -70,6 +78,22 @@ const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_num
 /// Whether this process may do background work, to the end of the transaction.
 pub(super) async fn fence(lease: &Lease, connection: &mut PgConnection) -> Result<bool> {
     Ok(lease.fence(connection).await?)
+}
+
+/// Which channels listen to this process; those that have ended are forgotten.
+pub(super) async fn tell_listening(db: &PgPool, lease: &Lease, channels: &[String]) -> Result<()> {
+    sqlx::query(FORGET_PROCESSES).bind(SILENCE_S).execute(db).await?;
+    sqlx::query(TELL_LISTENING).bind(lease.holder()).bind(channels).execute(db).await?;
+    Ok(())
+}
+
+pub(super) async fn tell_alive(db: &PgPool, lease: &Lease) -> Result<bool> {
+    let told = sqlx::query(TELL_ALIVE).bind(lease.holder()).execute(db).await?;
+    Ok(told.rows_affected() > 0)
+}
+
+pub(super) async fn listening_elsewhere(db: &PgPool, lease: &Lease) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(LISTENING).bind(lease.holder()).bind(SILENCE_S).fetch_all(db).await?)
 }
 
 /// The row of `hq_head`, locked until the transaction ends: this is what puts all changes of customers in
@@ -201,6 +225,8 @@ pub(super) async fn arrive(
         .bind(rows.iter().map(|row| row.logged_at).collect::<Vec<_>>())
         .fetch_all(&mut *tx)
         .await?;
+    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
+    sqlx::query(sql::COUNT_ARRIVED).bind(channel.as_str()).bind(count).execute(&mut *tx).await?;
     let standing: Vec<arrived::StandingColumns> =
         sqlx::query_as(STANDING).bind(channel.as_str()).bind(&counters).fetch_all(&mut *tx).await?;
     tx.commit().await?;

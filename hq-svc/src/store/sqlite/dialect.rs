@@ -73,6 +73,22 @@ pub(super) async fn fence(lease: &Lease, _: &mut SqliteConnection) -> Result<boo
     Ok(lease.is_held())
 }
 
+/// There is nobody to tell.
+#[expect(clippy::unused_async, reason = "PostgreSQL has to be asked")]
+pub(super) async fn tell_listening(_: &Sqlite, _: &Lease, _: &[String]) -> Result<()> {
+    Ok(())
+}
+
+#[expect(clippy::unused_async, reason = "PostgreSQL has to be asked")]
+pub(super) async fn tell_alive(_: &Sqlite, _: &Lease) -> Result<bool> {
+    Ok(true)
+}
+
+#[expect(clippy::unused_async, reason = "PostgreSQL has to be asked")]
+pub(super) async fn listening_elsewhere(_: &Sqlite, _: &Lease) -> Result<Vec<String>> {
+    Ok(Vec::new())
+}
+
 /// The row of `hq_head`. The transaction has the only writer, which is what puts all changes of customers in one
 /// order.
 pub(super) async fn head(connection: &mut SqliteConnection) -> Result<HeadRow> {
@@ -175,6 +191,8 @@ pub(super) async fn arrive(
         .bind(rows::write(&rows)?)
         .fetch_all(&mut *tx)
         .await?;
+    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
+    sqlx::query(sql::COUNT_ARRIVED).bind(channel.as_str()).bind(count).execute(&mut *tx).await?;
     let standing: Vec<arrived::StandingColumns> = sqlx::query_as(STANDING)
         .bind(channel.as_str())
         .bind(rows::write(&counters)?)
