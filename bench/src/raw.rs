@@ -14,7 +14,10 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::{customers::unique_email, way::Way};
+use crate::{
+    customers::{phone, unique_email},
+    way::Way,
+};
 
 /// Makes one unary call, and leaves the answer unread.
 ///
@@ -26,28 +29,31 @@ pub async fn call(client: &mut Grpc<Way>, path: &'static str, message: Bytes) ->
     client.unary(Request::new(message), PathAndQuery::from_static(path), Raw).await.map(drop)
 }
 
-/// An encoded create that is given the GUID and the e-mail of one customer after the other.
+/// An encoded create that is given the GUID, the e-mail and the phone of one customer after the other.
 pub struct Template {
     bytes: Vec<u8>,
     guid: usize,
     email: usize,
+    phone: usize,
 }
 
 impl Template {
-    /// Encodes a request whose customer has the GUID `id` and [`unique_email`] of it. `None` if it has not.
+    /// Encodes a request whose customer has the GUID `id`, and [`unique_email`] and [`phone`] of it. `None` if it has not.
     #[must_use]
     pub fn new(request: &CreateCustomerRequest, id: Uuid) -> Option<Self> {
         let bytes = request.encode_to_vec();
         let find = |text: &str| bytes.windows(text.len()).position(|window| window == text.as_bytes());
-        let (guid, email) = (find(&id.to_string())?, find(&unique_email(id))?);
-        Some(Self { bytes, guid, email })
+        let (guid, email, phone) = (find(&id.to_string())?, find(&unique_email(id))?, find(&phone(id))?);
+        Some(Self { bytes, guid, email, phone })
     }
 
     /// The same request for another customer.
     #[must_use]
     pub fn with(&self, id: Uuid) -> Bytes {
         let mut bytes = self.bytes.clone();
-        for (at, text) in [(self.guid, id.to_string()), (self.email, unique_email(id))] {
+        for (at, text) in
+            [(self.guid, id.to_string()), (self.email, unique_email(id)), (self.phone, phone(id))]
+        {
             bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
         }
         bytes.into()

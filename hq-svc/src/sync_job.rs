@@ -94,13 +94,17 @@ impl<S: Store> SyncJob<S> {
         // By channel, how far this run has come with it.
         let mut turns: HashMap<String, i64> = HashMap::new();
         let mut due = self.hq.store.due(None, 0, self.now(), self.batch, MAX_BATCH_BYTES).await?;
+        turns.extend(due.iter().map(|due| (due.channel.clone(), due.seq)));
         for _ in 0..MAX_BATCHES {
             if due.is_empty() {
                 break;
             }
             due.retain(|due| !waiting.contains(&due.customer));
-            waiting.extend(self.process(due, self.now(), &mut outcome).await?);
-            due = self.turn(&mut turns).await?;
+            // The next is read while this one is written.
+            let (through, next) =
+                tokio::join!(self.process(due, self.now(), &mut outcome), self.turn(&mut turns));
+            waiting.extend(through?);
+            due = next?;
         }
         metrics::converted(outcome.completed, outcome.set_aside);
         Ok(outcome)

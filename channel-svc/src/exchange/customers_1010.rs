@@ -20,17 +20,21 @@ impl<S: Store> Exchange<S> {
     /// Applies pages until the channel is level with headquarters as it was when the run began.
     pub(super) async fn customers_1010(&self) -> Result<Moved, JobError> {
         let (mut moved, mut unreadable, mut goal) = (Moved::default(), 0, None);
+        let progress = self.store.table_progress().await?;
+        let mut cursor = FeedCursor { epoch: progress.feed_epoch, version: progress.feed_version };
+        let mut fetched = None;
         loop {
-            let progress = self.store.table_progress().await?;
-            let cursor = FeedCursor { epoch: progress.feed_epoch.clone(), version: progress.feed_version };
-            let page = self.hq.changes(cursor.clone()).await?;
+            let page = match fetched.take() {
+                Some(page) => page,
+                None => self.hq.changes(cursor.clone()).await?,
+            };
             if let Some(resync) = page.resync {
                 let start = resync.cursor.ok_or(JobError::Answer("a resync without a cursor"))?;
                 if start == cursor {
                     return Err(JobError::Answer("a resync to where the channel is"));
                 }
-                self.start_anew(start, page.head_version).await?;
-                goal = None;
+                self.start_anew(start.clone(), page.head_version).await?;
+                (cursor, goal) = (start, None);
                 continue;
             }
             let next = page.next_cursor.clone().ok_or(JobError::Answer("changes without a cursor"))?;
@@ -40,13 +44,18 @@ impl<S: Store> Exchange<S> {
             let goal = *goal.get_or_insert(page.head_version);
             self.runs.came(Job::Customers1010, SessionState::Downloaded, moved);
             let bytes = page.encoded_len();
-            let (applied, skipped) = self.apply_page(page, &next).await?;
+            let more = next.version < goal && next != cursor;
+            // The next page comes while this one is applied.
+            let following = async { if more { Some(self.hq.changes(next.clone()).await) } else { None } };
+            let (applied, following) = tokio::join!(self.apply_page(page, &next), following);
+            let (applied, skipped) = applied?;
             moved.add(applied, if applied > 0 { bytes } else { 0 });
             unreadable += skipped;
-            let stuck = next.version == progress.feed_version && next.epoch == progress.feed_epoch;
-            if next.version >= goal || stuck {
+            if !more {
                 break;
             }
+            fetched = following.transpose()?;
+            cursor = next;
         }
         if unreadable > 0 { Err(JobError::Unreadable(unreadable)) } else { Ok(moved) }
     }

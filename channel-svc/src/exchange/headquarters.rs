@@ -26,7 +26,7 @@ use crate::status::{describe, is_unreached};
 /// How long a call of the exchange may take; the next run tries again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Customers in one page of changes.
-const CHANGES: i32 = 2_000;
+const CHANGES: i32 = 5_000;
 
 /// What a failed call is to a job.
 pub(super) fn failed(status: &Status) -> JobError {

@@ -34,21 +34,22 @@ impl<S: Store> Exchange<S> {
         let _ = timeout(TABLES, self.tail.applied()).await;
         let goal = self.store.table_progress().await?.applied_through;
         let mut moved = Moved::default();
-        loop {
-            let page = self.page(goal).await?;
-            if page.is_empty() {
-                return Ok(moved);
-            }
+        let mut page = self.page(self.store.log_progress().await?.uploaded_through, goal).await?;
+        while let Some(last) = page.last().map(|operation| operation.counter) {
             let bytes = page.iter().map(prost::Message::encoded_len).sum();
             self.runs.came(Job::Upload, SessionState::Available, moved);
-            moved.add(self.bring(page).await?, bytes);
+            // The next page is read while this one is on its way.
+            let (answered, next) = tokio::join!(self.bring(page), self.page(last, goal));
+            let (answered, through) = answered?;
+            moved.add(answered, bytes);
             self.runs.came(Job::Upload, SessionState::Uploaded, moved);
+            page = if through == last { next? } else { self.page(through, goal).await? };
         }
+        Ok(moved)
     }
 
-    /// The oldest operations that have not been answered.
-    async fn page(&self, goal: u64) -> Result<Vec<common::Operation>, JobError> {
-        let after = self.store.log_progress().await?.uploaded_through;
+    /// The oldest operations after one, up to another.
+    async fn page(&self, after: u64, goal: u64) -> Result<Vec<common::Operation>, JobError> {
         let (mut page, mut bytes) = (Vec::new(), 0);
         for row in self.store.read_operations(after).await? {
             for (seq, entry) in slices(&row)?.into_iter().filter(|(seq, _)| *seq > after) {
@@ -64,8 +65,8 @@ impl<S: Store> Exchange<S> {
         Ok(page)
     }
 
-    /// Brings one page; gives how many operations were answered.
-    async fn bring(&self, page: Vec<common::Operation>) -> Result<usize, JobError> {
+    /// Brings one page; gives how many operations were answered, and up to which they need not be sent again.
+    async fn bring(&self, page: Vec<common::Operation>) -> Result<(usize, u64), JobError> {
         let asked: Vec<(u64, String)> =
             page.iter().map(|operation| (operation.counter, operation.customer_id.clone())).collect();
         let answer = self.hq.upload(page).await?;
@@ -84,7 +85,7 @@ impl<S: Store> Exchange<S> {
         };
         self.store.set_uploaded(through, &answer.epoch).await?;
         self.metrics.uploaded(answered);
-        Ok(answered)
+        Ok((answered, through))
     }
 
     /// Applies the account numbers of customers that are real already.

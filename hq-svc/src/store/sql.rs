@@ -173,11 +173,10 @@ pub(super) const LAST_WITH_ROWS: &str = "select seq, channel_id, job, run_reques
 pub(super) const DUPLICATES_THROUGH: &str = "select through from duplicates_progress where id = 1";
 /// Moves that on.
 pub(super) const SET_DUPLICATES_THROUGH: &str = "update duplicates_progress set through = $1 where id = 1";
-/// A pair, unless it was noticed before or the list is full.
+/// A pair, unless it was noticed before.
 pub(super) const NOTE_PAIR: &str = "insert into possible_duplicates (customer_id, other_id, reason, noticed_at) \
      select $1, $2, $3, $4 where not exists (select 1 from possible_duplicates \
-        where customer_id = $2 and other_id = $1) \
-     and (select count(*) from possible_duplicates where dismissed = 0) < $5 on conflict do nothing";
+        where customer_id = $2 and other_id = $1) on conflict do nothing";
 /// The newest pairs before a place.
 pub(super) const PAIRS: &str = "select seq, customer_id, other_id, cast(reason as bigint), noticed_at \
      from possible_duplicates where dismissed = 0 and seq < $1 order by seq desc limit $2";

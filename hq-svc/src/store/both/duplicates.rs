@@ -13,15 +13,18 @@ pub(super) async fn through(db: &Db) -> Result<u64> {
 
 pub(super) async fn note(db: &Db, pairs: &[Pair], through: u64, now: Micros) -> Result<()> {
     let mut tx = begin(db).await?;
+    let mut left = 0;
+    if !pairs.is_empty() {
+        let there: i64 = sqlx::query_scalar(sql::PAIR_COUNT).fetch_one(&mut *tx).await?;
+        left = (MAX_PAIRS as u64).saturating_sub(rows::count(there));
+    }
     for pair in pairs {
-        sqlx::query(sql::NOTE_PAIR)
-            .bind(pair.customer.0)
-            .bind(pair.other.0)
-            .bind(pair.likeness as i16)
-            .bind(now.0)
-            .bind(rows::limit(MAX_PAIRS))
-            .execute(&mut *tx)
-            .await?;
+        if left == 0 {
+            break;
+        }
+        let note = sqlx::query(sql::NOTE_PAIR).bind(pair.customer.0).bind(pair.other.0);
+        let noted = note.bind(pair.likeness as i16).bind(now.0).execute(&mut *tx).await?;
+        left -= noted.rows_affected();
     }
     sqlx::query(sql::SET_DUPLICATES_THROUGH).bind(rows::number(through)).execute(&mut *tx).await?;
     tx.commit().await?;

@@ -26,9 +26,9 @@ const STORED: &str = "select version, fingerprint, body from customers \
      where id in (select unhex(value, '-') from json_each($1))";
 const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) \
      select unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), \
-     json_extract(value, '$[4]') from json_each($1)";
+     value ->> 4 from json_each($1)";
 const REPLACE: &str = "update customers set version = new.version, body = new.body \
-     from (select unhex(value ->> 0, '-') as id, value ->> 1 as version, json_extract(value, '$[2]') as body \
+     from (select unhex(value ->> 0, '-') as id, value ->> 1 as version, value ->> 2 as body \
         from json_each($1)) new \
      where customers.id = new.id";
 const INSERT_TERMS: &str = "insert into customer_terms (kind, term, customer_id) \
@@ -60,7 +60,7 @@ const REQUEST_RUNS: &str = "insert into run_requests (job, channel_id, request) 
 
 const ARRIVE: &str = "insert into arrivals \
      (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message, logged_at) \
-     select $1, value ->> 0, unhex(value ->> 1, '-'), value ->> 2, json_extract(value, '$[3]'), \
+     select $1, value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3, \
      unhex(value ->> 4), $2, value ->> 5, value ->> 6, value ->> 7 from json_each($3) where true \
      on conflict (channel_id, counter) do nothing returning counter";
 const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
@@ -131,13 +131,17 @@ pub(super) async fn stored(connection: &mut SqliteConnection, ids: &[Uuid]) -> R
 
 pub(super) async fn write_customers(tx: &mut SqliteConnection, batch: &Batch) -> Result<()> {
     if !batch.inserts.is_empty() {
-        let rows = batch.inserts.iter();
-        let rows: Vec<_> =
-            rows.map(|row| (row.id(), row.account(), row.version, row.fingerprint, &row.customer)).collect();
+        // A body is text within the text: it is not taken apart on its way.
+        let rows = batch.inserts.iter().map(|row| {
+            Ok((row.id(), row.account(), row.version, row.fingerprint, rows::write(&row.customer)?))
+        });
+        let rows = rows.collect::<Result<Vec<_>>>()?;
         sqlx::query(INSERT).bind(rows::write(&rows)?).execute(&mut *tx).await?;
     }
     if !batch.replaces.is_empty() {
-        let rows: Vec<_> = batch.replaces.iter().map(|row| (row.id(), row.version, &row.customer)).collect();
+        let rows = batch.replaces.iter();
+        let rows = rows.map(|row| Ok((row.id(), row.version, rows::write(&row.customer)?)));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
         sqlx::query(REPLACE).bind(rows::write(&rows)?).execute(&mut *tx).await?;
     }
     write_terms(tx, DELETE_TERMS, &batch.terms_gone).await?;
@@ -181,9 +185,10 @@ pub(super) async fn arrive(
     let rows: Vec<_> = arrived::in_order(&page)
         .map(|row| {
             let raw = row.raw.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-            (row.counter, row.customer, row.kind, row.operation, raw, row.reason, row.message, row.logged_at)
+            let operation = row.operation.map(rows::write).transpose()?;
+            Ok((row.counter, row.customer, row.kind, operation, raw, row.reason, row.message, row.logged_at))
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
     let new: Vec<i64> = sqlx::query_scalar(ARRIVE)
         .bind(channel.as_str())
