@@ -54,6 +54,9 @@ pub struct DrainArgs {
     /// Leave out the store that joins.
     #[arg(long)]
     pub no_join: bool,
+    /// Run the services in this process, in place of one for each.
+    #[arg(long)]
+    pub one_process: bool,
     /// Seed of the customers.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -158,7 +161,7 @@ pub async fn measure(args: &DrainArgs) -> Result<Drained, Error> {
         seed: args.seed,
         store: args.database_url.clone(),
         hq: args.hq_database_url.clone(),
-        ..Wanted::new(Place::Apart, folder.path())
+        ..Wanted::new(if args.one_process { Place::Here } else { Place::Apart }, folder.path())
     };
     let mut embedded = Embedded::start(wanted, &clock).await?;
     let plain = match &args.hq_database_url {

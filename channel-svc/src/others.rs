@@ -51,7 +51,9 @@ impl<S: Store> Others<S> {
             return Ok(());
         }
         let tables = self.customers.store.table_progress().await?;
-        self.customers.tail.remove_through(tables.applied_through);
+        let tail = &self.customers.tail;
+        tail.remove_through(tables.applied_through);
+        self.customers.metrics.applied(0, tail.len());
         if tables != self.seen {
             self.seen = tables;
             self.customers.watchers.all_changed();

@@ -20,6 +20,10 @@ pub const LASTS: Duration = Duration::from_secs(3);
 /// How often it is renewed, or asked for.
 const RENEWED: Duration = Duration::from_millis(750);
 
+/// How long an attempt may take: it waits for a transaction of the holder's own that has asked for the lease, and no other
+/// process can take the lease meanwhile.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Takes the lease or prolongs it, unless another holds it.
 const TAKE: &str = "insert into leases (name, holder, token, ends_at) \
      values ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) \
@@ -85,7 +89,7 @@ impl Lease {
         let mut until = clock.now() + LASTS;
         loop {
             let begun = clock.now();
-            if let Some(took) = stop.run_until_cancelled(timeout(LASTS, shared.take())).await {
+            if let Some(took) = stop.run_until_cancelled(timeout(PATIENCE, shared.take())).await {
                 shared.learn(took.unwrap_or(Err(sqlx::Error::PoolTimedOut)), begun, &mut until, clock.now());
             }
             if stop.run_until_cancelled(sleep(RENEWED)).await.is_none() {
@@ -165,7 +169,7 @@ impl Shared {
         let before = self.held.send_replace(held);
         match (before, held) {
             (None, Some(token)) => info!(lease = self.name, token, "this process does the background work"),
-            (Some(_), None) => warn!(lease = self.name, "another process does the background work"),
+            (Some(_), None) => warn!(lease = self.name, "this process does the background work no longer"),
             _ => {}
         }
     }

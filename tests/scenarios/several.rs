@@ -18,7 +18,7 @@ async fn database(test: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn z3_processes_that_share_their_databases_are_killed_in_turn_and_nobody_is_lost_or_doubled() {
+async fn processes_that_share_their_databases_are_killed_in_turn_and_nobody_is_lost_or_doubled() {
     let (Some(hq_data), Some(store_data)) = (database("several hq").await, database("several stores").await)
     else {
         return;

@@ -19,7 +19,7 @@ use service_kit::clock::{Clock, SystemClock};
 use tillsync::{
     ceiling,
     cli::{self, Cli},
-    compare,
+    compare, drain,
     embedded::{Embedded, Place, Wanted},
     pacing, plan, report, result, scenario,
 };
@@ -345,6 +345,18 @@ async fn the_ceiling_is_a_ratio_of_one_run() {
         assert!(round.ratio > 0.0 && round.ping_per_s > 0.0, "{round:?}");
         assert!(round.searchable_per_s > 0.0 && round.searchable_per_s <= round.create_per_s, "{round:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn customers_that_wait_become_real_and_come_to_a_store_that_joins() {
+    let cli = Cli::try_parse_from(["tillsync", "drain", "--one-process", "--customers", "1000"]).unwrap();
+    let Some(cli::Command::Drain(args)) = cli.command else { panic!("the drain was asked for") };
+    let found = drain::measure(&args).await.unwrap();
+    let parts = [&found.created, &found.drained, found.joined.as_ref().unwrap()];
+    assert!(parts.iter().all(|part| part.customers >= 1_000 && part.per_s > 0.0), "{found:?}");
+    assert!(found.uploaded_after_s <= found.drained.seconds && found.real_after_s <= found.drained.seconds);
+    assert!(found.inserts_per_s.iter().all(|rate| *rate > 0.0));
+    assert!(Cli::try_parse_from(["tillsync", "drain", "--customers", "-1"]).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
