@@ -36,7 +36,7 @@ const SPELL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at how far they are: seldom, because looking takes from what is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// Plain rows of a measurement.
+/// Plain rows of a measurement, at most: no more than customers.
 const ROWS: u32 = 200_000;
 
 /// Options of the drain.
@@ -168,6 +168,7 @@ pub async fn measure(args: &DrainArgs) -> Result<Drained, Error> {
         Some(url) => url.parse::<DatabaseUrl>().map_err(Error::Usage)?,
         None => DatabaseUrl::Sqlite(folder.path().join("plain.db")),
     };
+    let rows = u32::try_from(args.customers).unwrap_or(ROWS).min(ROWS);
     let cpus = machine::machine().cpus;
     let generator = Generator::start(cpus)?;
     let addresses = embedded.addresses.clone();
@@ -189,7 +190,7 @@ pub async fn measure(args: &DrainArgs) -> Result<Drained, Error> {
     }
     level(store).await?;
     let created = stretch.end(&fleet.watched, there).await;
-    let before = inserts::per_s(&plain, ROWS, clock.as_ref()).await?;
+    let before = inserts::per_s(&plain, rows, clock.as_ref()).await?;
 
     let stretch = Stretch::begin(&clock, &fleet.watched).await;
     hold_jobs(&fleet, false).await?;
@@ -218,7 +219,7 @@ pub async fn measure(args: &DrainArgs) -> Result<Drained, Error> {
         follow(&joined, &clock, async |status| status.customers >= there).await?;
         Some(stretch.end(&fleet.watched, there).await)
     };
-    let after = inserts::per_s(&plain, ROWS, clock.as_ref()).await?;
+    let after = inserts::per_s(&plain, rows, clock.as_ref()).await?;
     drop((callers, fleet, generator));
     embedded.stop().await;
     folder.close()?;
