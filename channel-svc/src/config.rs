@@ -13,7 +13,7 @@ pub struct Config {
     /// Its name.
     pub channel_id: ChannelId,
     /// Where it keeps its data. On SQLite the log is a second file beside the one named: `store.log.db` for
-    /// `store.db`. On PostgreSQL a database that no other channel shares.
+    /// `store.db`. On PostgreSQL a database that no other channel shares; several processes of this one may.
     pub database: DatabaseUrl,
     /// Headquarters' real-time service, `http://host:port`: headquarters itself, or the emulator before it.
     pub rts: String,

@@ -136,10 +136,13 @@ impl Tail {
         self.read().customers.values().map(|(_, entry)| Arc::clone(entry)).collect()
     }
 
-    /// Every customer in the tail with its rank; 0 for those that do not match, so that what the tables say of
-    /// them can be left out.
+    /// The customers in the tail that match, with their rank; and with 0 those that do not match and may have matched
+    /// before, so that what the tables say of them can be left out. A create alone never did.
     pub fn ranks(&self, criterion: &Criterion) -> HashMap<CustomerId, usize> {
-        self.customers().iter().map(|entry| (entry.id(), criterion.rank(entry.terms()))).collect()
+        let customers = self.customers();
+        let ranks = customers.iter().map(|entry| (entry, criterion.rank(entry.terms())));
+        let told = ranks.filter(|(entry, rank)| *rank > 0 || !entry.row.is_create());
+        told.map(|(entry, rank)| (entry.id(), rank)).collect()
     }
 
     /// Waits until there is room for one more batch.

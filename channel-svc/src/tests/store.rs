@@ -38,6 +38,7 @@ on_both!(
     m6_an_account_number_reaches_its_pending_customer_once,
     c3_terms_follow_the_customer,
     c3_a_range_of_terms_ends_where_it_should,
+    c3_whole_words_come_first_however_many_there_are,
     settings_and_runs_are_kept,
 );
 
@@ -192,6 +193,17 @@ mod contract {
         store.apply(log([row(300, "Schmidt", Some(("a", 1)))], 601)).await.unwrap();
         assert_eq!(found("muller").await, []);
         assert_eq!(found("schmidt").await, [(300, 2)]);
+    }
+
+    pub(super) async fn c3_whole_words_come_first_however_many_there_are<S: Store>(store: S) {
+        let rows = (1..=60).map(|n| row(n, if n % 2 == 0 { "Anna" } else { "Annabel" }, None));
+        store.apply(log(rows, 60)).await.unwrap();
+        for limit in [10, 30, 31, 60, 61] {
+            let found = store.search(&Criterion::name("anna").unwrap(), limit).await.unwrap();
+            let whole = (1..=30).map(|n| (id(2 * n), 2));
+            let expected: Vec<_> = whole.chain((0..30).map(|n| (id(2 * n + 1), 1))).take(limit).collect();
+            assert_eq!(found, expected, "{limit}");
+        }
     }
 
     pub(super) async fn c3_a_range_of_terms_ends_where_it_should<S: Store>(store: S) {

@@ -60,8 +60,14 @@ impl TableStore for DatabaseStore {
         criterion: &Criterion,
         limit: usize,
     ) -> Result<Vec<(CustomerId, usize)>, StoreError> {
-        let mut sql = search::statement(criterion, limit);
-        let found: Vec<(Uuid, i64)> = sql.build_query_as().fetch_all(self.table_reads()).await?;
+        let mut found: Vec<(Uuid, i64)> = match search::whole(criterion, limit) {
+            Some(mut sql) => sql.build_query_as().fetch_all(self.table_reads()).await?,
+            None => Vec::new(),
+        };
+        if found.len() < limit {
+            let mut sql = search::statement(criterion, limit);
+            found = sql.build_query_as().fetch_all(self.table_reads()).await?;
+        }
         Ok(found
             .into_iter()
             .map(|(id, points)| (CustomerId(id), usize::try_from(points).unwrap_or(0)))
