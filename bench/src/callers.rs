@@ -11,7 +11,11 @@ use std::{
 use prost::{Message as _, bytes::Bytes};
 use service_kit::clock::Clock;
 use tillsync_proto::pb::channel::CreateCustomerRequest;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
 use tonic::client::Grpc;
 
 use crate::{
@@ -126,6 +130,31 @@ impl Callers {
         let each = callers.join_all().await.into_iter();
         let (answered, failed) = each.fold((0, 0), |(good, bad), each| (good + each.0, bad + each.1));
         Calls { answered, failed, elapsed: this.clock.now().saturating_duration_since(start) }
+    }
+
+    /// Creates at this rate until it is stopped, whatever the answers do; gives how many were acknowledged.
+    pub async fn pace(
+        this: &Arc<Self>,
+        clock: &dyn Clock,
+        per_s: f64,
+        tick: Duration,
+        stop: &CancellationToken,
+    ) -> u64 {
+        let (begun, mut sent, mut calls) = (clock.now(), 0_u64, JoinSet::new());
+        let mut answered = 0;
+        while stop.run_until_cancelled(sleep(tick)).await.is_some() {
+            let due = clock.now().saturating_duration_since(begun).as_secs_f64() * per_s;
+            while (sent as f64) < due {
+                let connection = this.connections[sent as usize % this.connections.len()].clone();
+                let message = this.create();
+                calls.spawn(async move { call(&mut Grpc::new(connection), CREATE, message).await.is_ok() });
+                sent += 1;
+            }
+            while let Some(ended) = calls.try_join_next() {
+                answered += u64::from(ended.unwrap_or(false));
+            }
+        }
+        answered + calls.join_all().await.into_iter().map(u64::from).sum::<u64>()
     }
 
     async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> (u64, u64) {

@@ -17,6 +17,7 @@ use crate::{
     plan::{PlanArgs, profiles::ProfilesArgs, what_if::WhatIfArgs},
     result::{Checks, Mode, Run},
     scenario::ScenarioArgs,
+    searches::SearchesArgs,
     session::read_profile,
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
     site::SiteArgs,
@@ -66,6 +67,8 @@ pub enum Command {
     Ceiling(CeilingArgs),
     /// How fast customers that wait become real, and how fast they are brought to a store that joins.
     Drain(DrainArgs),
+    /// How fast a store finds customers among many, while others are created.
+    Searches(SearchesArgs),
     /// Shows how well the generator keeps time on this machine, and how much it can drive, beside h2load if that is
     /// installed.
     Pacing(PacingArgs),

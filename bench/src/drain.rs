@@ -228,7 +228,7 @@ pub async fn measure(args: &DrainArgs) -> Result<Drained, Error> {
 }
 
 /// Looks at a store until it is done; gives up when nothing moves any more.
-async fn follow(
+pub(crate) async fn follow(
     store: &Store,
     clock: &Arc<dyn Clock>,
     mut done: impl AsyncFnMut(&ChannelStatus) -> bool,

@@ -56,6 +56,7 @@ pub mod report;
 pub mod result;
 pub mod run;
 pub mod scenario;
+pub mod searches;
 pub mod services;
 pub mod session;
 pub mod shell;
@@ -104,6 +105,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
         Some(Command::Drain(args)) => drain::drain(args).await,
+        Some(Command::Searches(args)) => searches::searches(args).await,
         Some(Command::Pacing(args)) => pacing::pacing(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),

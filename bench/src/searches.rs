@@ -1,0 +1,322 @@
+//! How fast a store finds customers among many, while others are created: by a word of the name, by e-mail, by the
+//! beginning of a phone number, by account number. Those who are looked for were made all along, so they lie everywhere.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Args;
+use rand::RngExt as _;
+use serde::Serialize;
+use service_kit::clock::{Clock, SystemClock};
+use tillsync_proto::pb::{
+    channel::{
+        CreateCustomerRequest, GetCustomerRequest, SearchCustomersRequest,
+        search_customers_request::Criterion,
+    },
+    common::{ContactKind, Customer, customer::Party},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    callers::{Callers, Kind},
+    ceiling::{RTS_TIMEOUT, database, hold_jobs, level},
+    cli::within,
+    customers::{customer, guid, rng_of},
+    drain::follow,
+    embedded::{Embedded, Place, Wanted},
+    error::Error,
+    generator::Generator,
+    machine,
+    result::{Mode, ServiceUsage, TwoPercentiles},
+    say,
+    services::{Fleet, Store},
+    stats::Durations,
+    usage::Usages,
+};
+
+/// Callers that fill the store, their connections, and how long they do between looks at how many there are.
+const CALLERS: u16 = 64;
+const CONNECTIONS: u16 = 4;
+const SPELL: Duration = Duration::from_secs(1);
+/// Customers to look for that are made at the start, and have account numbers; and after each spell.
+const NUMBERED: u64 = 200;
+const EACH_SPELL: u64 = 20;
+/// How often creates are sent while it is measured.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Options of the searches.
+#[derive(Debug, Clone, Args)]
+pub struct SearchesArgs {
+    /// How many customers there are, in growing order, each 1000 to 100 million.
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000", value_parser = customers, value_name = "LIST")]
+    pub customers: Vec<u64>,
+    /// Creates per second meanwhile, 0 to 100000.
+    #[arg(long, default_value = "2000", value_parser = rate, allow_negative_numbers = true)]
+    pub creates: f64,
+    /// Seconds of each kind of search, 0.25 to 3600.
+    #[arg(long, default_value = "5", value_parser = seconds, allow_negative_numbers = true)]
+    pub seconds: f64,
+    /// The store's database, such as postgres://…, which has to be empty [default: a SQLite file].
+    #[arg(long, value_parser = database, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Run the services in this process, in place of one for each.
+    #[arg(long)]
+    pub one_process: bool,
+    /// Seed of the customers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn customers(text: &str) -> Result<u64, String> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the bounds")]
+    within(text, 1_000.0..=1e8).map(|customers| customers as u64)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=100_000.0)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    within(text, 0.25..=3_600.0)
+}
+
+/// What is looked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// A word of the name.
+    Name,
+    /// The whole e-mail.
+    Email,
+    /// The first digits of a phone, all but the last two.
+    Phone,
+    /// The account number.
+    Account,
+}
+
+impl By {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Name, Self::Email, Self::Phone, Self::Account];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Email => "e-mail",
+            Self::Phone => "phone",
+            Self::Account => "account",
+        }
+    }
+}
+
+/// Somebody to look for.
+struct Known {
+    customer: Customer,
+    account: Option<String>,
+}
+
+impl Known {
+    fn criterion(&self, by: By) -> Option<Criterion> {
+        let contact = |kind: ContactKind| {
+            let mut contacts = self.customer.contacts.iter().filter(|contact| contact.kind() == kind);
+            contacts.next().map(|contact| contact.value.clone())
+        };
+        Some(match by {
+            By::Name => Criterion::Name(match self.customer.party.as_ref()? {
+                Party::Person(person) => person.last_name.clone(),
+                Party::Organization(organization) => organization.name.split_whitespace().next()?.to_owned(),
+            }),
+            By::Email => Criterion::Email(contact(ContactKind::Email)?),
+            By::Phone => {
+                let phone = contact(ContactKind::Phone)?;
+                Criterion::Phone(phone.get(..phone.len().checked_sub(2)?)?.to_owned())
+            }
+            By::Account => Criterion::AccountNumber(self.account.clone()?),
+        })
+    }
+}
+
+/// What was found among so many customers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Among {
+    /// How many there were at the beginning.
+    pub customers: u64,
+    /// Creates per second meanwhile, as they were acknowledged.
+    pub creates_per_s: f64,
+    /// The kinds of search.
+    pub searches: Vec<Search>,
+    /// What each service used meanwhile, and its memory.
+    pub services: Vec<ServiceUsage>,
+}
+
+/// One kind of search.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Search {
+    /// By what.
+    pub by: By,
+    /// How long one took, one after the other.
+    pub answer_ms: TwoPercentiles,
+    /// Those that failed, or did not find whom they looked for: by name and phone only if nobody was found.
+    pub missed: u64,
+}
+
+/// Measures, prints, and ends with success.
+///
+/// # Errors
+///
+/// Anything that keeps it from measuring.
+pub async fn searches(args: SearchesArgs) -> Result<ExitCode, Error> {
+    let found = measure(&args).await?;
+    if args.json {
+        say(&(serde_json::to_string_pretty(&found).map_err(std::io::Error::from)? + "\n"));
+    } else {
+        say(&render(&found));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts headquarters and a store, fills it, and searches.
+///
+/// # Errors
+///
+/// As [`searches`].
+pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
+    if !args.customers.is_sorted() {
+        return Err(Error::Usage("--customers is not in growing order".to_owned()));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
+    let place = if args.one_process { Place::Here } else { Place::Apart };
+    let wanted =
+        Wanted { seed: args.seed, store: args.database_url.clone(), ..Wanted::new(place, folder.path()) };
+    let embedded = Embedded::start(wanted, &clock).await?;
+    let generator = Generator::start(machine::machine().cpus)?;
+    let addresses = embedded.addresses.clone();
+    let address = addresses.channels[0].clone();
+    let fleet = generator.spawn(async move { Fleet::connect(&addresses).await });
+    let fleet = fleet.await.map_err(std::io::Error::from)??;
+    let store = &fleet.stores[0];
+    fleet.set_mode(Mode::Async, RTS_TIMEOUT).await?;
+
+    let mut people = People { seed: args.seed, next: 0, known: Vec::new() };
+    people.make(store, &clock, NUMBERED).await?;
+    follow(store, &clock, async |status| status.pending_customers == 0).await?;
+    for known in &mut people.known {
+        let request = GetCustomerRequest { customer: known.customer.customer_id.clone(), scope: 0 };
+        let said =
+            store.till(0).get_customer(request).await.map_err(|status| Error::service(&store.id, status))?;
+        known.account = said.into_inner().customer.map(|customer| customer.account_number);
+    }
+    hold_jobs(&fleet, true).await?;
+
+    let callers = Callers::connect(&generator, &address, CALLERS, CONNECTIONS, args.seed, &clock).await?;
+    let callers = Arc::new(callers);
+    let mut found = Vec::new();
+    for size in &args.customers {
+        while store.status().await?.customers < *size {
+            Callers::run(&callers, &generator, Kind::Create, SPELL).await;
+            people.make(store, &clock, EACH_SPELL).await?;
+        }
+        level(store).await?;
+        let customers = store.status().await?.customers;
+        let (before, begun) = (Usages::now(&fleet.watched).await, clock.now());
+        let stop = CancellationToken::new();
+        let creating = generator.spawn({
+            let (callers, clock, stop, rate) =
+                (Arc::clone(&callers), Arc::clone(&clock), stop.clone(), args.creates);
+            async move { Callers::pace(&callers, clock.as_ref(), rate, TICK, &stop).await }
+        });
+        let mut searches = Vec::new();
+        for by in By::ALL {
+            searches.push(people.search(store, &clock, by, Duration::from_secs_f64(args.seconds)).await);
+        }
+        stop.cancel();
+        let created = creating.await.map_err(std::io::Error::from)?;
+        let seconds = clock.now().saturating_duration_since(begun).as_secs_f64();
+        let services = Usages::now(&fleet.watched).await.since(&before);
+        found.push(Among { customers, creates_per_s: created as f64 / seconds, searches, services });
+        level(store).await?;
+    }
+    drop((callers, fleet, generator));
+    embedded.stop().await;
+    folder.close()?;
+    Ok(found)
+}
+
+/// Those who are looked for.
+struct People {
+    seed: u64,
+    next: u64,
+    known: Vec<Known>,
+}
+
+impl People {
+    /// Makes some more, one after the other.
+    async fn make(&mut self, store: &Store, clock: &Arc<dyn Clock>, count: u64) -> Result<(), Error> {
+        for _ in 0..count {
+            let mut rng = rng_of(self.seed, 3, self.next);
+            self.next += 1;
+            let id = guid(clock.wall_micros(), &mut rng);
+            let customer = customer(id, &mut rng);
+            let request = CreateCustomerRequest {
+                customer: Some(customer.clone()),
+                customer_id: id.to_string(),
+                validate_only: false,
+            };
+            let created = store.till(0).create_customer(request).await;
+            created.map_err(|status| Error::service(&store.id, status))?;
+            let customer = Customer { customer_id: id.to_string(), ..customer };
+            self.known.push(Known { customer, account: None });
+        }
+        Ok(())
+    }
+
+    /// Looks for one after the other, for so long.
+    async fn search(&self, store: &Store, clock: &Arc<dyn Clock>, by: By, length: Duration) -> Search {
+        let (mut answers, mut missed, end) = (Durations::default(), 0, clock.now() + length);
+        let mut rng = rng_of(self.seed, 4, by as u64);
+        // Who has no account number is not looked for by it.
+        let known: Vec<(&Known, Criterion)> =
+            self.known.iter().filter_map(|known| Some((known, known.criterion(by)?))).collect();
+        while clock.now() < end && !known.is_empty() {
+            let (known, criterion) = &known[rng.random_range(0..known.len())];
+            let request = SearchCustomersRequest { criterion: Some(criterion.clone()), ..Default::default() };
+            let begun = clock.now();
+            let said = store.watcher(0).search_customers(request).await;
+            answers.record(clock.now().saturating_duration_since(begun));
+            let found = said.map(|said| said.into_inner().customers).unwrap_or_default();
+            let there = match by {
+                By::Name | By::Phone => !found.is_empty(),
+                By::Email | By::Account => {
+                    found.iter().any(|found| found.customer_id == known.customer.customer_id)
+                }
+            };
+            missed += u64::from(!there);
+        }
+        Search { by, answer_ms: answers.two(), missed }
+    }
+}
+
+fn render(found: &[Among]) -> String {
+    let mut text = "customers   creates/s  ".to_owned();
+    for by in By::ALL {
+        text += &format!("{:>9} p50     p99", by.name());
+    }
+    text += "   missed\n";
+    for among in found {
+        text += &format!("{:>9} {:>11.0}  ", among.customers, among.creates_per_s);
+        for search in &among.searches {
+            let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+            text += &format!("{:>13} {:>7}", ms(search.answer_ms.p50), ms(search.answer_ms.p99));
+        }
+        text += &format!("{:>9}\n", among.searches.iter().map(|search| search.missed).sum::<u64>());
+        let used: Vec<String> = among
+            .services
+            .iter()
+            .map(|usage| format!("{} {:.0} MB", usage.name, usage.rss_bytes / 1e6))
+            .collect();
+        text += &format!("          memory: {}\n", used.join(", "));
+    }
+    text + "\nMilliseconds from one search to its answer, one at a time, while creates come in at the rate shown.\n"
+}
