@@ -208,7 +208,7 @@ impl<S: Store> Customers<S> {
                     None => self.store.id_of_account(number).await?,
                 };
                 match id {
-                    Some(id) => self.find_id(id).await,
+                    Some(id) => self.at_hand(id).await,
                     None => Ok(None),
                 }
             }
@@ -218,6 +218,11 @@ impl<S: Store> Customers<S> {
     /// The same by GUID.
     pub(crate) async fn find_id(&self, id: CustomerId) -> Result<Option<Row>, Error> {
         self.level().await?;
+        self.at_hand(id).await
+    }
+
+    /// The same for a caller who is level.
+    async fn at_hand(&self, id: CustomerId) -> Result<Option<Row>, Error> {
         let tail = self.tail.get(id);
         let tables = self.store.rows(&[id]).await?.pop();
         Ok(together(tables, tail.as_deref()))

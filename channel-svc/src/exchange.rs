@@ -115,27 +115,22 @@ pub(crate) struct Order {
 
 /// Everything that the jobs need and share.
 pub(crate) struct Exchange<S> {
-    pub store: S,
-    pub log: Log,
-    pub hq: Headquarters,
-    pub tail: Arc<crate::log::Tail>,
-    pub watchers: Arc<Watchers>,
-    pub current: Arc<Current>,
-    pub clock: Arc<dyn Clock>,
-    pub ids: Ids,
-    pub metrics: Metrics,
-    pub breaker: Arc<Breaker>,
-    /// Whether this is a terminal, and its headquarters a store.
-    pub terminal: bool,
+    parts: Parts<S>,
     /// What the watchdog has seen.
     pub supervision: watchdog::Supervision,
-    /// How long something may wait without anything moving (rule X10).
-    watchdog: Duration,
     /// One for each of [`JOBS`].
     orders: watch::Sender<[Order; JOBS.len()]>,
     runs: Runs,
     times: Mutex<VecDeque<Duration>>,
     report: Notify,
+}
+
+impl<S> std::ops::Deref for Exchange<S> {
+    type Target = Parts<S>;
+
+    fn deref(&self) -> &Parts<S> {
+        &self.parts
+    }
 }
 
 /// What an exchange is made of.
@@ -150,7 +145,9 @@ pub(crate) struct Parts<S> {
     pub ids: Ids,
     pub metrics: Metrics,
     pub breaker: Arc<Breaker>,
+    /// Whether this is a terminal, and its headquarters a store.
     pub terminal: bool,
+    /// How long something may wait without anything moving (rule X10).
     pub watchdog: Duration,
 }
 
@@ -163,34 +160,9 @@ impl<S: Store> Exchange<S> {
             canceled_through: 0,
             canceled_start: None,
         });
-        let Parts {
-            store,
-            log,
-            hq,
-            tail,
-            watchers,
-            current,
-            clock,
-            ids,
-            metrics,
-            breaker,
-            terminal,
-            watchdog,
-        } = parts;
         Self {
-            store,
-            log,
-            hq,
-            tail,
-            watchers,
-            current,
-            clock,
-            ids,
-            metrics,
-            breaker,
-            terminal,
+            parts,
             supervision: watchdog::Supervision::default(),
-            watchdog,
             orders: watch::channel(orders).0,
             runs: Runs::default(),
             times: Mutex::default(),

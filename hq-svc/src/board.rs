@@ -36,6 +36,8 @@ struct Orders {
     schedules: BTreeMap<Job, Schedule>,
     /// At most one for each job and channel.
     requests: RunRequests,
+    /// How often a schedule was set in this process.
+    schedules_set: u64,
 }
 
 /// The board. Clones show the same.
@@ -52,7 +54,7 @@ impl Board {
     pub fn new(schedules: Vec<Schedule>, requests: RunRequests) -> Self {
         let schedules = schedules.into_iter().map(|schedule| (schedule.job, schedule)).collect();
         Self {
-            orders: Arc::new(watch::Sender::new(Orders { schedules, requests })),
+            orders: Arc::new(watch::Sender::new(Orders { schedules, requests, schedules_set: 0 })),
             sessions: Arc::new(watch::Sender::new(0)),
             listening: Arc::default(),
         }
@@ -83,11 +85,17 @@ impl Board {
         Changes { orders: self.orders.subscribe() }
     }
 
-    /// Takes over what the tables say: other processes may have changed it. Requests only grow, so an older reading takes
-    /// nothing back.
-    pub fn refresh(&self, schedules: Vec<Schedule>, requests: RunRequests) {
+    /// How often schedules were set here.
+    pub fn schedules_set(&self) -> u64 {
+        self.orders.borrow().schedules_set
+    }
+
+    /// Takes over what the tables said: other processes may have changed it. An older reading takes nothing back: requests
+    /// only grow, and schedules are left alone if one was set here since `schedules_set` was asked for, before the reading.
+    pub fn refresh(&self, schedules_set: u64, schedules: Vec<Schedule>, requests: RunRequests) {
         self.orders.send_if_modified(|orders| {
             let mut changed = false;
+            let schedules = if orders.schedules_set == schedules_set { schedules } else { Vec::new() };
             for schedule in schedules {
                 changed |= orders.schedules.insert(schedule.job, schedule) != Some(schedule);
             }
@@ -109,6 +117,7 @@ impl Board {
     pub fn set_schedule(&self, schedule: Schedule) {
         self.orders.send_modify(|orders| {
             orders.schedules.insert(schedule.job, schedule);
+            orders.schedules_set += 1;
         });
     }
 
@@ -187,5 +196,24 @@ impl Drop for Listening {
             }
         }
         metrics::connected(listening.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x8_what_was_read_before_a_schedule_was_set_takes_nothing_back() {
+        let free = Schedule::default_for(Job::Upload);
+        let held = Schedule { held: true, ..free };
+        let board = Board::new(vec![free], RunRequests::default());
+        let before = board.schedules_set();
+        board.set_schedule(held);
+        board.refresh(before, vec![free], RunRequests::default());
+        assert_eq!(board.order(Job::Upload, "s1").schedule, held);
+        // What another process has set since.
+        board.refresh(board.schedules_set(), vec![free], RunRequests::default());
+        assert_eq!(board.order(Job::Upload, "s1").schedule, free);
     }
 }

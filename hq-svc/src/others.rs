@@ -50,8 +50,9 @@ impl<S: Store> Headquarters<S> {
     ///
     /// The store's; it will be there the next time.
     pub async fn look_at_others(&self) -> Result<()> {
+        let set = self.board.schedules_set();
         let (schedules, requests) = (self.store.schedules().await?, self.store.run_requests().await?);
-        self.board.refresh(schedules, requests);
+        self.board.refresh(set, schedules, requests);
         self.refresh_configuration().await?;
         Ok(self.store.refresh_sequences().await?)
     }
