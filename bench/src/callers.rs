@@ -28,6 +28,8 @@ use crate::{
 
 /// Customers that are drawn beforehand; each create sends one of them with a GUID and an e-mail of its own.
 const TEMPLATES: u64 = 256;
+/// Most creates of a steady rate that are under way at once.
+const MOST_UNDER_WAY: usize = 4_096;
 /// The empty call.
 pub const PING: &str = "/tillsync.channel.v1.StatusService/Ping";
 /// The create.
@@ -132,19 +134,15 @@ impl Callers {
         Calls { answered, failed, elapsed: this.clock.now().saturating_duration_since(start) }
     }
 
-    /// Creates at this rate until it is stopped, whatever the answers do; gives how many were acknowledged.
-    pub async fn pace(
-        this: &Arc<Self>,
-        clock: &dyn Clock,
-        per_s: f64,
-        tick: Duration,
-        stop: &CancellationToken,
-    ) -> u64 {
+    /// Creates at this rate until it is stopped, whatever the answers do as long as no more than [`MOST_UNDER_WAY`] wait for
+    /// them; gives how many were acknowledged.
+    pub async fn pace(this: &Arc<Self>, per_s: f64, tick: Duration, stop: &CancellationToken) -> u64 {
+        let clock = &this.clock;
         let (begun, mut sent, mut calls) = (clock.now(), 0_u64, JoinSet::new());
         let mut answered = 0;
         while stop.run_until_cancelled(sleep(tick)).await.is_some() {
             let due = clock.now().saturating_duration_since(begun).as_secs_f64() * per_s;
-            while (sent as f64) < due {
+            while (sent as f64) < due && calls.len() < MOST_UNDER_WAY {
                 let connection = this.connections[sent as usize % this.connections.len()].clone();
                 let message = this.create();
                 calls.spawn(async move { call(&mut Grpc::new(connection), CREATE, message).await.is_ok() });

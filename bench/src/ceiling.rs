@@ -6,39 +6,21 @@ use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use service_kit::{
-    clock::{Clock, SystemClock},
-    database::DatabaseUrl,
-};
-use tillsync_proto::pb::{
-    common::{Job, Schedule},
-    hq::{ListSchedulesRequest, UpdateScheduleRequest},
-};
-use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::{
+    bed::{Bed, BedArgs, level},
     callers::{CREATE, Callers, Calls, Kind, PING},
     cli::within,
-    embedded::{DURABILITY, Embedded, Place, Wanted},
+    embedded::DURABILITY,
     error::Error,
-    generator::Generator,
     h2load, machine,
-    result::Mode,
-    say,
-    services::{Fleet, LOOK_PAUSE, Store, at_hq},
     stats::Spread,
-    usage::{Usages, Watched},
+    usage::Usages,
 };
-
-/// How long a channel waits for headquarters; no create asks it.
-pub(crate) const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a commit promises in a PostgreSQL database.
 const POSTGRESQL: &str = "PostgreSQL, synchronous_commit=on: as its server and standbys are set up";
-
-/// How long the tables may take to hold what is in the log.
-const LEVEL_LIMIT: Duration = Duration::from_secs(120);
 
 /// Options of the ceiling.
 #[derive(Debug, Clone, Args)]
@@ -62,26 +44,13 @@ pub struct CeilingArgs {
     /// Leave the upload, the customer sync job and 1010 running. Without it they are held while it is measured.
     #[arg(long)]
     pub jobs: bool,
-    /// The store's database, such as postgres://…, which has to be empty [default: a SQLite file].
-    #[arg(long, value_parser = database, value_name = "URL")]
-    pub database_url: Option<String>,
-    /// Run the services in this process, in place of one for each.
-    #[arg(long)]
-    pub one_process: bool,
-    /// Seed of the customers.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
+    /// Where.
+    #[command(flatten)]
+    pub bed: BedArgs,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.25..=3600.0)
-}
-
-pub(crate) fn database(url: &str) -> Result<String, String> {
-    url.parse::<DatabaseUrl>().map(|_| url.to_owned())
 }
 
 /// Who calls.
@@ -191,11 +160,7 @@ pub struct Round {
 /// Anything that keeps it from measuring.
 pub async fn ceiling(args: CeilingArgs) -> Result<ExitCode, Error> {
     let ceiling = measure(&args).await?;
-    if args.json {
-        say(&(serde_json::to_string_pretty(&ceiling).map_err(std::io::Error::from)? + "\n"));
-    } else {
-        say(&render(&ceiling));
-    }
+    args.bed.print(&ceiling, render)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -205,36 +170,19 @@ pub async fn ceiling(args: CeilingArgs) -> Result<ExitCode, Error> {
 ///
 /// As [`ceiling`].
 pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let place = if args.one_process { Place::Here } else { Place::Apart };
-    let embedded = Embedded::start(
-        Wanted { seed: args.seed, store: args.database_url.clone(), ..Wanted::new(place, folder.path()) },
-        &clock,
-    )
-    .await?;
-    let cpus = machine::machine().cpus;
-    let generator = Generator::start(cpus)?;
-    let addresses = embedded.addresses.clone();
-    let address = addresses.channels[0].clone();
-    let fleet = generator.spawn(async move { Fleet::connect(&addresses).await });
-    let fleet = fleet.await.map_err(std::io::Error::from)??;
-    fleet.set_mode(Mode::Async, RTS_TIMEOUT).await?;
+    let bed = Bed::start(&args.bed, None).await?;
     if !args.jobs {
-        hold_jobs(&fleet, true).await?;
+        bed.hold_jobs(true).await?;
     }
     let mut drivers = Vec::new();
     for client in &args.client {
         for (number, callers) in (0..).zip(args.callers.iter().copied()) {
-            let seed = args.seed.wrapping_add(number);
-            let callers = Callers::connect(&generator, &address, callers, args.connections, seed, &clock);
+            let seed = args.bed.seed.wrapping_add(number);
+            let callers = bed.callers(callers, args.connections, seed);
             drivers.push(Driver {
                 client: *client,
-                callers: Arc::new(callers.await?),
-                generator: &generator,
-                address: &address,
-                store: &fleet.stores[0],
-                watched: &fleet.watched,
+                callers: callers.await?,
+                bed: &bed,
                 connections: args.connections,
             });
         }
@@ -243,7 +191,7 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     let mut lines = Vec::new();
     for driver in &drivers {
         // A short round first: connections, caches and files are warm then. Who is not installed makes none.
-        if driver.round(&clock, length / 4).await?.is_some() {
+        if driver.round(length / 4).await?.is_some() {
             lines.push((driver, Vec::new(), 0));
         } else {
             warn!(client = %driver.client, "is not installed, or has said nothing that is understood: left out");
@@ -251,7 +199,7 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     }
     for _ in 0..args.rounds {
         for (driver, rounds, all_failed) in &mut lines {
-            if let Some((round, failed)) = driver.round(&clock, length).await? {
+            if let Some((round, failed)) = driver.round(length).await? {
                 rounds.push(round);
                 *all_failed += failed;
             }
@@ -262,19 +210,17 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
         .map(|(driver, rounds, failed)| Line::of(driver.client, driver.callers.count(), rounds, failed))
         .collect();
     drop(drivers);
-    drop((fleet, generator));
-    embedded.stop().await;
-    folder.close()?;
+    bed.end().await?;
     Ok(Ceiling {
         seconds: args.seconds,
         connections: args.connections,
-        durability: if args.database_url.as_ref().is_some_and(|url| url.starts_with("postgres")) {
+        durability: if args.bed.database_url.as_ref().is_some_and(|url| url.starts_with("postgres")) {
             POSTGRESQL
         } else {
             DURABILITY
         },
         jobs_running: args.jobs,
-        cpus,
+        cpus: machine::machine().cpus,
         lines,
     })
 }
@@ -283,25 +229,23 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
 struct Driver<'a> {
     client: Client,
     callers: Arc<Callers>,
-    generator: &'a Generator,
-    address: &'a str,
-    store: &'a Store,
-    watched: &'a [Watched],
+    bed: &'a Bed,
     connections: u16,
 }
 
 impl Driver<'_> {
     /// Both kinds of call in turn, and how many creates failed; nothing if the client is not installed.
-    async fn round(&self, clock: &Arc<dyn Clock>, length: Duration) -> Result<Option<(Round, u64)>, Error> {
-        let start = Usages::now(self.watched).await;
+    async fn round(&self, length: Duration) -> Result<Option<(Round, u64)>, Error> {
+        let (clock, store, watched) = (&self.bed.clock, self.bed.store(), &self.bed.fleet.watched);
+        let start = Usages::now(watched).await;
         let Some(pings) = self.calls(Kind::Ping, length).await? else { return Ok(None) };
-        let between = Usages::now(self.watched).await;
-        let (begun, before) = (clock.now(), self.store.status().await?.logged_counter);
+        let between = Usages::now(watched).await;
+        let (begun, before) = (clock.now(), store.status().await?.logged_counter);
         let Some(creates) = self.calls(Kind::Create, length).await? else { return Ok(None) };
         // The tables are level before the next round: no round does the work of another.
-        level(self.store).await?;
-        let end = Usages::now(self.watched).await;
-        let logged = self.store.status().await?.logged_counter - before;
+        level(store).await?;
+        let end = Usages::now(watched).await;
+        let logged = store.status().await?.logged_counter - before;
         let searchable = clock.now().saturating_duration_since(begun);
         // Only what stands in the log has been created, whatever a client took for an answer.
         let created = Calls { answered: creates.answered.min(logged), ..creates };
@@ -318,49 +262,21 @@ impl Driver<'_> {
 
     /// CPU time of the store for each of so many calls.
     fn cpu_us(&self, now: &Usages, then: &Usages, calls: u64) -> Option<f64> {
-        let used = now.since(then).into_iter().find(|usage| usage.name == self.store.id)?;
+        let used = now.since(then).into_iter().find(|usage| usage.name == self.bed.store().id)?;
         Some(used.cpu_s * 1e6 / (calls as f64).max(1.0))
     }
 
     async fn calls(&self, kind: Kind, length: Duration) -> Result<Option<Calls>, Error> {
         if self.client == Client::Tonic {
-            return Ok(Some(Callers::run(&self.callers, self.generator, kind, length).await));
+            return Ok(Some(Callers::run(&self.callers, &self.bed.generator, kind, length).await));
         }
         let (path, message) = match kind {
             Kind::Ping => (PING, Vec::new()),
             Kind::Create => (CREATE, self.callers.without_guid()),
         };
-        let url = format!("{}{path}", self.address);
+        let url = format!("{}{path}", self.bed.address());
         h2load::drive(&url, &message, self.callers.count(), self.connections, length).await
     }
-}
-
-/// Holds what would carry the creates on while they are counted, or lets it go.
-pub(crate) async fn hold_jobs(fleet: &Fleet, held: bool) -> Result<(), Error> {
-    let mut admin = fleet.hq()?.admin.clone();
-    let schedules =
-        admin.list_schedules(ListSchedulesRequest {}).await.map_err(at_hq)?.into_inner().schedules;
-    for schedule in schedules {
-        if matches!(schedule.job(), Job::Upload | Job::CustomerSync | Job::Customers1010) {
-            let schedule = Some(Schedule { held, ..schedule });
-            admin.update_schedule(UpdateScheduleRequest { schedule }).await.map_err(at_hq)?;
-        }
-    }
-    Ok(())
-}
-
-/// Waits until a channel's tables hold everything that is in its log.
-pub(crate) async fn level(store: &Store) -> Result<(), Error> {
-    let level = async {
-        loop {
-            let status = store.status().await?;
-            if status.indexed_counter >= status.logged_counter {
-                return Ok(());
-            }
-            sleep(LOOK_PAUSE).await;
-        }
-    };
-    timeout(LEVEL_LIMIT, level).await.map_err(|_| Error::LevelTimeout(store.id.clone()))?
 }
 
 fn cpu(us: Option<Spread>) -> String {

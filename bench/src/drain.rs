@@ -6,24 +6,17 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
-use service_kit::{
-    clock::{Clock, SystemClock},
-    database::DatabaseUrl,
-};
-use tillsync_proto::pb::{common::ChannelStatus, hq::GetStatusRequest};
-use tokio::time::{Instant, sleep};
+use service_kit::{clock::Clock, database::DatabaseUrl};
+use tillsync_proto::pb::hq::GetStatusRequest;
+use tokio::time::Instant;
 
 use crate::{
+    bed::{Bed, BedArgs, customers, database, follow, level},
     callers::{Callers, Kind},
-    ceiling::{RTS_TIMEOUT, database, hold_jobs, level},
-    cli::within,
-    embedded::{Embedded, Place, Wanted},
     error::Error,
-    generator::Generator,
     inserts, machine,
-    result::{Mode, ServiceUsage},
-    say,
-    services::{Fleet, Store},
+    result::ServiceUsage,
+    services::Store,
     usage::{Usages, Watched},
     way::Credentials,
 };
@@ -32,10 +25,6 @@ use crate::{
 const CALLERS: u16 = 64;
 const CONNECTIONS: u16 = 4;
 const SPELL: Duration = Duration::from_secs(1);
-/// How long nothing may change before it is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks at how far they are: seldom, because looking takes from what is looked at.
-const LOOK: Duration = Duration::from_millis(200);
 /// Plain rows of a measurement, at most: no more than customers.
 const ROWS: u32 = 200_000;
 
@@ -45,29 +34,15 @@ pub struct DrainArgs {
     /// Customers that wait, 1000 to 100 million.
     #[arg(long, default_value = "100000", value_parser = customers, allow_negative_numbers = true)]
     pub customers: u64,
-    /// The store's database, such as postgres://…, which has to be empty [default: a SQLite file].
-    #[arg(long, value_parser = database, value_name = "URL")]
-    pub database_url: Option<String>,
     /// Headquarters' database, which has to be empty [default: a SQLite file].
     #[arg(long, value_parser = database, value_name = "URL")]
     pub hq_database_url: Option<String>,
     /// Leave out the store that joins.
     #[arg(long)]
     pub no_join: bool,
-    /// Run the services in this process, in place of one for each.
-    #[arg(long)]
-    pub one_process: bool,
-    /// Seed of the customers.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-fn customers(text: &str) -> Result<u64, String> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the bounds")]
-    within(text, 1_000.0..=1e8).map(|customers| customers as u64)
+    /// Where.
+    #[command(flatten)]
+    pub bed: BedArgs,
 }
 
 /// A part of the way that customers went.
@@ -117,11 +92,7 @@ impl Drained {
 /// Anything that keeps it from measuring.
 pub async fn drain(args: DrainArgs) -> Result<ExitCode, Error> {
     let drained = measure(&args).await?;
-    if args.json {
-        say(&(serde_json::to_string_pretty(&drained).map_err(std::io::Error::from)? + "\n"));
-    } else {
-        say(&render(&drained));
-    }
+    args.bed.print(&drained, render)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -155,48 +126,31 @@ impl Stretch {
 ///
 /// As [`drain`].
 pub async fn measure(args: &DrainArgs) -> Result<Drained, Error> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let wanted = Wanted {
-        seed: args.seed,
-        store: args.database_url.clone(),
-        hq: args.hq_database_url.clone(),
-        ..Wanted::new(if args.one_process { Place::Here } else { Place::Apart }, folder.path())
-    };
-    let mut embedded = Embedded::start(wanted, &clock).await?;
+    let mut bed = Bed::start(&args.bed, args.hq_database_url.clone()).await?;
     let plain = match &args.hq_database_url {
         Some(url) => url.parse::<DatabaseUrl>().map_err(Error::Usage)?,
-        None => DatabaseUrl::Sqlite(folder.path().join("plain.db")),
+        None => DatabaseUrl::Sqlite(bed.folder.path().join("plain.db")),
     };
     let rows = u32::try_from(args.customers).unwrap_or(ROWS).min(ROWS);
-    let cpus = machine::machine().cpus;
-    let generator = Generator::start(cpus)?;
-    let addresses = embedded.addresses.clone();
-    let address = addresses.channels[0].clone();
-    let connecting = addresses.clone();
-    let fleet = generator.spawn(async move { Fleet::connect(&connecting).await });
-    let fleet = fleet.await.map_err(std::io::Error::from)??;
-    let store = &fleet.stores[0];
-    fleet.set_mode(Mode::Async, RTS_TIMEOUT).await?;
-    hold_jobs(&fleet, true).await?;
+    let clock = Arc::clone(&bed.clock);
+    bed.hold_jobs(true).await?;
 
-    let stretch = Stretch::begin(&clock, &fleet.watched).await;
-    let callers = Callers::connect(&generator, &address, CALLERS, CONNECTIONS, args.seed, &clock).await?;
-    let callers = Arc::new(callers);
+    let stretch = Stretch::begin(&clock, &bed.fleet.watched).await;
+    let callers = bed.callers(CALLERS, CONNECTIONS, args.bed.seed).await?;
     let mut there = 0;
     while there < args.customers {
-        Callers::run(&callers, &generator, Kind::Create, SPELL).await;
-        there = store.status().await?.logged_counter;
+        Callers::run(&callers, &bed.generator, Kind::Create, SPELL).await;
+        there = bed.store().status().await?.logged_counter;
     }
-    level(store).await?;
-    let created = stretch.end(&fleet.watched, there).await;
+    level(bed.store()).await?;
+    let created = stretch.end(&bed.fleet.watched, there).await;
     let before = inserts::per_s(&plain, rows, clock.as_ref()).await?;
 
-    let stretch = Stretch::begin(&clock, &fleet.watched).await;
-    hold_jobs(&fleet, false).await?;
+    let stretch = Stretch::begin(&clock, &bed.fleet.watched).await;
+    bed.hold_jobs(false).await?;
     let (mut uploaded_after_s, mut real_after_s) = (0.0, 0.0);
-    let mut hq = fleet.hq()?.admin.clone();
-    follow(store, &clock, async |status| {
+    let mut hq = bed.fleet.hq()?.admin.clone();
+    follow(bed.store(), clock.as_ref(), async |status| {
         let now = stretch.seconds();
         if status.uploaded_counter < there {
             uploaded_after_s = now;
@@ -207,46 +161,25 @@ pub async fn measure(args: &DrainArgs) -> Result<Drained, Error> {
         status.pending_customers == 0
     })
     .await?;
-    let drained = stretch.end(&fleet.watched, there).await;
+    let drained = stretch.end(&bed.fleet.watched, there).await;
     let joined = if args.no_join {
         None
     } else {
-        let database = format!("sqlite:{}", folder.path().join("joined.db").display());
-        let stretch = Stretch::begin(&clock, &fleet.watched).await;
-        let joined = embedded.join("store-2", database).await?;
-        let joined = generator.spawn(async move { Store::connect(&joined, &Credentials::default()).await });
+        let database = format!("sqlite:{}", bed.folder.path().join("joined.db").display());
+        let stretch = Stretch::begin(&clock, &bed.fleet.watched).await;
+        let joined = bed.embedded.join("store-2", database).await?;
+        let joined =
+            bed.generator.spawn(async move { Store::connect(&joined, &Credentials::default()).await });
         let joined = joined.await.map_err(std::io::Error::from)??;
-        follow(&joined, &clock, async |status| status.customers >= there).await?;
-        Some(stretch.end(&fleet.watched, there).await)
+        follow(&joined, clock.as_ref(), async |status| status.customers >= there).await?;
+        Some(stretch.end(&bed.fleet.watched, there).await)
     };
     let after = inserts::per_s(&plain, rows, clock.as_ref()).await?;
-    drop((callers, fleet, generator));
-    embedded.stop().await;
-    folder.close()?;
+    drop(callers);
+    bed.end().await?;
     let inserts_per_s = [before, after];
+    let cpus = machine::machine().cpus;
     Ok(Drained { cpus, inserts_per_s, created, drained, uploaded_after_s, real_after_s, joined })
-}
-
-/// Looks at a store until it is done; gives up when nothing moves any more.
-pub(crate) async fn follow(
-    store: &Store,
-    clock: &Arc<dyn Clock>,
-    mut done: impl AsyncFnMut(&ChannelStatus) -> bool,
-) -> Result<(), Error> {
-    let (mut last, mut since) = (None, clock.now());
-    loop {
-        let status = store.status().await?;
-        if done(&status).await {
-            return Ok(());
-        }
-        let progress = (status.uploaded_counter, status.pending_customers, status.customers);
-        if last != Some(progress) {
-            (last, since) = (Some(progress), clock.now());
-        } else if clock.now().saturating_duration_since(since) > PATIENCE {
-            return Err(Error::Stands(store.id.clone()));
-        }
-        sleep(LOOK).await;
-    }
 }
 
 fn render(drained: &Drained) -> String {

@@ -24,6 +24,7 @@
 
 pub mod acknowledged;
 pub mod arrivals;
+pub mod bed;
 pub mod callers;
 pub mod ceiling;
 pub mod chain;

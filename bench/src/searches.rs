@@ -6,7 +6,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use clap::Args;
 use rand::RngExt as _;
 use serde::Serialize;
-use service_kit::clock::{Clock, SystemClock};
+use service_kit::clock::Clock;
 use tillsync_proto::pb::{
     channel::{
         CreateCustomerRequest, GetCustomerRequest, SearchCustomersRequest,
@@ -17,18 +17,13 @@ use tillsync_proto::pb::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bed::{Bed, BedArgs, customers, follow, level},
     callers::{Callers, Kind},
-    ceiling::{RTS_TIMEOUT, database, hold_jobs, level},
     cli::within,
     customers::{customer, guid, rng_of},
-    drain::follow,
-    embedded::{Embedded, Place, Wanted},
     error::Error,
-    generator::Generator,
-    machine,
-    result::{Mode, ServiceUsage, TwoPercentiles},
-    say,
-    services::{Fleet, Store},
+    result::{ServiceUsage, TwoPercentiles},
+    services::Store,
     stats::Durations,
     usage::Usages,
 };
@@ -55,23 +50,9 @@ pub struct SearchesArgs {
     /// Seconds of each kind of search, 0.25 to 3600.
     #[arg(long, default_value = "5", value_parser = seconds, allow_negative_numbers = true)]
     pub seconds: f64,
-    /// The store's database, such as postgres://…, which has to be empty [default: a SQLite file].
-    #[arg(long, value_parser = database, value_name = "URL")]
-    pub database_url: Option<String>,
-    /// Run the services in this process, in place of one for each.
-    #[arg(long)]
-    pub one_process: bool,
-    /// Seed of the customers.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-fn customers(text: &str) -> Result<u64, String> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the bounds")]
-    within(text, 1_000.0..=1e8).map(|customers| customers as u64)
+    /// Where.
+    #[command(flatten)]
+    pub bed: BedArgs,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -168,11 +149,7 @@ pub struct Search {
 /// Anything that keeps it from measuring.
 pub async fn searches(args: SearchesArgs) -> Result<ExitCode, Error> {
     let found = measure(&args).await?;
-    if args.json {
-        say(&(serde_json::to_string_pretty(&found).map_err(std::io::Error::from)? + "\n"));
-    } else {
-        say(&render(&found));
-    }
+    args.bed.print(&found, |found| render(found))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -185,62 +162,48 @@ pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
     if !args.customers.is_sorted() {
         return Err(Error::Usage("--customers is not in growing order".to_owned()));
     }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
-    let place = if args.one_process { Place::Here } else { Place::Apart };
-    let wanted =
-        Wanted { seed: args.seed, store: args.database_url.clone(), ..Wanted::new(place, folder.path()) };
-    let embedded = Embedded::start(wanted, &clock).await?;
-    let generator = Generator::start(machine::machine().cpus)?;
-    let addresses = embedded.addresses.clone();
-    let address = addresses.channels[0].clone();
-    let fleet = generator.spawn(async move { Fleet::connect(&addresses).await });
-    let fleet = fleet.await.map_err(std::io::Error::from)??;
-    let store = &fleet.stores[0];
-    fleet.set_mode(Mode::Async, RTS_TIMEOUT).await?;
+    let bed = Bed::start(&args.bed, None).await?;
+    let (clock, store) = (&bed.clock, bed.store());
 
-    let mut people = People { seed: args.seed, next: 0, known: Vec::new() };
-    people.make(store, &clock, NUMBERED).await?;
-    follow(store, &clock, async |status| status.pending_customers == 0).await?;
+    let mut people = People { seed: args.bed.seed, next: 0, known: Vec::new() };
+    people.make(store, clock, NUMBERED).await?;
+    follow(store, clock.as_ref(), async |status| status.pending_customers == 0).await?;
     for known in &mut people.known {
         let request = GetCustomerRequest { customer: known.customer.customer_id.clone(), scope: 0 };
         let said =
             store.till(0).get_customer(request).await.map_err(|status| Error::service(&store.id, status))?;
         known.account = said.into_inner().customer.map(|customer| customer.account_number);
     }
-    hold_jobs(&fleet, true).await?;
+    bed.hold_jobs(true).await?;
 
-    let callers = Callers::connect(&generator, &address, CALLERS, CONNECTIONS, args.seed, &clock).await?;
-    let callers = Arc::new(callers);
+    let callers = bed.callers(CALLERS, CONNECTIONS, args.bed.seed).await?;
     let mut found = Vec::new();
     for size in &args.customers {
         while store.status().await?.customers < *size {
-            Callers::run(&callers, &generator, Kind::Create, SPELL).await;
-            people.make(store, &clock, EACH_SPELL).await?;
+            Callers::run(&callers, &bed.generator, Kind::Create, SPELL).await;
+            people.make(store, clock, EACH_SPELL).await?;
         }
         level(store).await?;
         let customers = store.status().await?.customers;
-        let (before, begun) = (Usages::now(&fleet.watched).await, clock.now());
+        let (before, begun) = (Usages::now(&bed.fleet.watched).await, clock.now());
         let stop = CancellationToken::new();
-        let creating = generator.spawn({
-            let (callers, clock, stop, rate) =
-                (Arc::clone(&callers), Arc::clone(&clock), stop.clone(), args.creates);
-            async move { Callers::pace(&callers, clock.as_ref(), rate, TICK, &stop).await }
+        let creating = bed.generator.spawn({
+            let (callers, stop, rate) = (Arc::clone(&callers), stop.clone(), args.creates);
+            async move { Callers::pace(&callers, rate, TICK, &stop).await }
         });
         let mut searches = Vec::new();
         for by in By::ALL {
-            searches.push(people.search(store, &clock, by, Duration::from_secs_f64(args.seconds)).await);
+            searches.push(people.search(store, clock, by, Duration::from_secs_f64(args.seconds)).await);
         }
         stop.cancel();
         let created = creating.await.map_err(std::io::Error::from)?;
         let seconds = clock.now().saturating_duration_since(begun).as_secs_f64();
-        let services = Usages::now(&fleet.watched).await.since(&before);
+        let services = Usages::now(&bed.fleet.watched).await.since(&before);
         found.push(Among { customers, creates_per_s: created as f64 / seconds, searches, services });
         level(store).await?;
     }
-    drop((callers, fleet, generator));
-    embedded.stop().await;
-    folder.close()?;
+    drop(callers);
+    bed.end().await?;
     Ok(found)
 }
 
