@@ -2,10 +2,10 @@
 //! its own, and a connection that wrote whenever one of them had something to say would make a system call for each.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use axum::serve::Listener;
@@ -14,6 +14,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tracing::debug;
+
+/// Most bytes that are held back; what does not fit is written at once. Frames of HTTP/2 have 16 KiB unless the other side
+/// asks for larger ones.
+const HELD: usize = 64 << 10;
 
 /// A listener whose connections write [`Together`], without waiting for the other side in between (TCP_NODELAY).
 pub(crate) struct Quick(pub TcpListener);
@@ -27,7 +31,7 @@ impl Listener for Quick {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "cannot set TCP_NODELAY");
         }
-        (Together { io: stream, let_others: true }, address)
+        (Together::new(stream), address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -35,14 +39,23 @@ impl Listener for Quick {
     }
 }
 
-/// Before it writes it lets every other task run once: what they have to say goes with it.
+/// Holds back what is written until it is flushed, because h2 writes each answer of more than 256 bytes by itself; and
+/// before that it lets every other task run once: what they have to say goes with it.
 pub(crate) struct Together<Io> {
     io: Io,
+    /// What has been written and not sent; no memory between two flushes.
+    held: Vec<u8>,
+    /// How much of it has been sent.
+    sent: usize,
     /// Nobody was let run since the last flush.
     let_others: bool,
 }
 
 impl<Io> Together<Io> {
+    fn new(io: Io) -> Self {
+        Self { io, held: Vec::new(), sent: 0, let_others: true }
+    }
+
     fn others_first(&mut self, context: &Context<'_>) -> bool {
         let first = std::mem::replace(&mut self.let_others, false);
         if first {
@@ -53,40 +66,50 @@ impl<Io> Together<Io> {
     }
 }
 
+impl<Io: AsyncWrite + Unpin> Together<Io> {
+    /// Sends what is held back.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.held.len() {
+            let sent = ready!(Pin::new(&mut self.io).poll_write(context, &self.held[self.sent..]))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += sent;
+        }
+        (self.held, self.sent) = (Vec::new(), 0);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Together<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.others_first(context) {
-            return Poll::Pending;
+        if self.held.len() + bytes.len() > HELD {
+            ready!(self.poll_send(context))?;
         }
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.others_first(context) {
-            return Poll::Pending;
+        if bytes.len() > HELD {
+            return Pin::new(&mut self.io).poll_write(context, bytes);
         }
-        Pin::new(&mut self.io).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.held.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(context);
-        self.let_others |= flushed.is_ready();
-        flushed
+        if !self.held.is_empty() {
+            if self.others_first(context) {
+                return Poll::Pending;
+            }
+            ready!(self.poll_send(context))?;
+        }
+        self.let_others = true;
+        Pin::new(&mut self.io).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
@@ -143,22 +166,21 @@ mod tests {
         const ANSWERS: usize = 64;
         let (near, mut far) = duplex(1 << 16);
         let writes = Arc::new(AtomicUsize::new(0));
-        let mut near = Together { io: Counted(near, Arc::clone(&writes)), let_others: true };
+        let mut near = Together::new(Counted(near, Arc::clone(&writes)));
         let (answers, mut said) = mpsc::unbounded_channel::<u8>();
-        // A connection as h2 drives it: what is there is collected, then written and flushed.
+        // A connection as h2 drives it: each answer is written by itself as it comes, also while the flush is under way.
         let connection = tokio::spawn(async move {
-            let mut collected = Vec::new();
             while let Some(answer) = said.recv().await {
-                collected.push(answer);
-                let written = std::future::poll_fn(|context| {
+                near.write_all(&[answer]).await.unwrap();
+                std::future::poll_fn(|context| {
                     while let Ok(answer) = said.try_recv() {
-                        collected.push(answer);
+                        let written = Pin::new(&mut near).poll_write(context, &[answer]);
+                        assert!(matches!(written, Poll::Ready(Ok(1))));
                     }
-                    Pin::new(&mut near).poll_write(context, &collected)
-                });
-                let written = written.await.unwrap();
-                collected.drain(..written);
-                near.flush().await.unwrap();
+                    Pin::new(&mut near).poll_flush(context)
+                })
+                .await
+                .unwrap();
             }
             near
         });
@@ -178,5 +200,27 @@ mod tests {
         assert_eq!(writes.load(Ordering::Relaxed), 2);
         drop(answers);
         connection.await.unwrap().shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whatever_its_size_what_is_written_arrives_in_order() {
+        let (near, mut far) = duplex(1000);
+        let mut near = Together::new(near);
+        let sizes = [1, HELD, 3, HELD + 1, 700, HELD - 700, 2 * HELD];
+        let sent: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|place| (place % 251) as u8).collect();
+        let reading = tokio::spawn(async move {
+            let mut read = Vec::new();
+            far.read_to_end(&mut read).await.unwrap();
+            read
+        });
+        let mut rest = sent.as_slice();
+        for size in sizes {
+            let (part, after) = rest.split_at(size);
+            near.write_all(part).await.unwrap();
+            rest = after;
+        }
+        near.shutdown().await.unwrap();
+        drop(near);
+        assert!(reading.await.unwrap() == sent);
     }
 }
