@@ -20,6 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Written by hand, because pages of the feed are shared.
+    let (page, own) =
+        (".tillsync.hq.v1.ListCustomerChangesResponse", "crate::feed::ListCustomerChangesResponse");
+    tonic_prost_build::configure().extern_path(page, own).compile_fds(descriptors)?;
     Ok(())
 }

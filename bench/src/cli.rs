@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 use crate::{
     ceiling::CeilingArgs,
     chain::UpArgs,
+    channels::ChannelsArgs,
     diff::DiffArgs,
     drain::DrainArgs,
     error::Error,
@@ -67,6 +68,8 @@ pub enum Command {
     Ceiling(CeilingArgs),
     /// How fast customers that wait become real, and how fast they are brought to a store that joins.
     Drain(DrainArgs),
+    /// What many stores take from headquarters, as far as it can see them: each listens, polls, brings and reports.
+    Channels(ChannelsArgs),
     /// How fast a store finds customers among many, while others are created.
     Searches(SearchesArgs),
     /// Shows how well the generator keeps time on this machine, and how much it can drive, beside h2load if that is

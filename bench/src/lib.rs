@@ -28,6 +28,7 @@ pub mod bed;
 pub mod callers;
 pub mod ceiling;
 pub mod chain;
+pub mod channels;
 pub mod child;
 pub mod cli;
 pub mod compare;
@@ -105,6 +106,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Profiles(args)) => plan::profiles::profiles(&args),
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
+        Some(Command::Channels(args)) => channels::channels(args).await,
         Some(Command::Drain(args)) => drain::drain(args).await,
         Some(Command::Searches(args)) => searches::searches(args).await,
         Some(Command::Pacing(args)) => pacing::pacing(args).await,

@@ -6,6 +6,7 @@ use clap::{Parser as _, error::ErrorKind};
 use mimalloc::MiMalloc;
 use service_kit::{
     config::{Chain, EXIT_USAGE},
+    process::allow_many_files,
     telemetry::init_logs,
 };
 use tillsync::{cli, run};
@@ -33,6 +34,7 @@ async fn main() -> ExitCode {
         }
     };
     init_logs(cli.log);
+    allow_many_files();
     match run(cli, env::args().collect()).await {
         Ok(code) => code,
         Err(error) => {

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tillsync_proto::{ChannelId, Job, JobRun, Schedule};
@@ -14,6 +15,15 @@ use crate::{
     metrics,
     store::{RunRequest, RunRequests},
 };
+
+/// What each channel adds to the interval of a job by default: however many there are, they ask no more often together than
+/// 1,700 times a second for customers and 420 times for each configuration. Uploads are left alone, because a channel that
+/// has nothing to bring does not call.
+const EACH: [(Job, Duration); 3] = [
+    (Job::Customers1010, Duration::from_micros(600)),
+    (Job::ChannelConfiguration1070, Duration::from_micros(2_400)),
+    (Job::GlobalConfiguration1110, Duration::from_micros(2_400)),
+];
 
 /// The channel of the customer sync job.
 pub(crate) const HEADQUARTERS: &str = "";
@@ -38,6 +48,30 @@ struct Orders {
     requests: RunRequests,
     /// How often a schedule was set in this process.
     schedules_set: u64,
+    /// About how many channels listen, a power of two: schedules do not change with each that comes or goes.
+    crowd: u32,
+}
+
+impl Orders {
+    /// The schedule of a job as channels are told it: as it was set, or the default for so many of them.
+    fn told(&self, job: Job) -> Schedule {
+        let schedule = self.schedules.get(&job).copied().unwrap_or(Schedule::default_for(job));
+        let each = EACH.iter().find(|(of, _)| *of == job).map(|(_, each)| *each);
+        match each.filter(|_| schedule.interval == Schedule::default_for(job).interval) {
+            Some(each) => Schedule { interval: schedule.interval.max(each * self.crowd), ..schedule },
+            None => schedule,
+        }
+    }
+
+    /// So many channels listen now; true if that changes schedules.
+    fn crowd(&mut self, listening: usize) -> bool {
+        let (before, listening) = (self.crowd, u32::try_from(listening).unwrap_or(u32::MAX));
+        // Half of it may go before it counts as less.
+        if listening >= 2 * self.crowd || listening < self.crowd / 2 {
+            self.crowd = listening.checked_ilog2().map_or(1, |power| 1 << power);
+        }
+        self.crowd != before
+    }
 }
 
 /// The board. Clones show the same.
@@ -54,7 +88,7 @@ impl Board {
     pub fn new(schedules: Vec<Schedule>, requests: RunRequests) -> Self {
         let schedules = schedules.into_iter().map(|schedule| (schedule.job, schedule)).collect();
         Self {
-            orders: Arc::new(watch::Sender::new(Orders { schedules, requests, schedules_set: 0 })),
+            orders: Arc::new(watch::Sender::new(Orders { schedules, requests, schedules_set: 0, crowd: 1 })),
             sessions: Arc::new(watch::Sender::new(0)),
             listening: Arc::default(),
         }
@@ -63,10 +97,9 @@ impl Board {
     /// The order for a job, as it is now.
     pub fn order(&self, job: Job, channel: &str) -> JobOrder {
         let orders = self.orders.borrow();
-        let schedule = orders.schedules.get(&job).copied().unwrap_or(Schedule::default_for(job));
         let place = (job, channel.to_owned());
         let run = orders.requests.get(&place).copied().unwrap_or_default();
-        JobOrder { schedule, run }
+        JobOrder { schedule: orders.told(job), run }
     }
 
     /// The orders for the jobs that a channel runs.
@@ -158,8 +191,13 @@ impl Board {
     pub fn listen(&self, channel: ChannelId) -> Listening {
         let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         *listening.entry(channel.clone()).or_default() += 1;
-        metrics::connected(listening.len());
+        self.count(listening.len());
         Listening { board: self.clone(), channel }
+    }
+
+    fn count(&self, listening: usize) {
+        metrics::connected(listening);
+        self.orders.send_if_modified(|orders| orders.crowd(listening));
     }
 
     /// The channels that listen now.
@@ -195,13 +233,36 @@ impl Drop for Listening {
                 listening.remove(&self.channel);
             }
         }
-        metrics::connected(listening.len());
+        self.board.count(listening.len());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn x8_many_channels_are_told_longer_intervals_unless_somebody_has_set_them() {
+        let default = Schedule::default_for(Job::Customers1010);
+        let board = Board::new(vec![default], RunRequests::default());
+        let told = |board: &Board| board.order(Job::Customers1010, "s1").schedule.interval;
+        let mut listening: Vec<Listening> = Vec::new();
+        let mut grow = |count: usize| {
+            while listening.len() < count {
+                listening.push(board.listen(format!("s{}", listening.len()).parse().unwrap()));
+            }
+            listening.truncate(count);
+            told(&board)
+        };
+        assert_eq!([grow(1), grow(500)], [default.interval; 2]);
+        assert_eq!(grow(5_000), Duration::from_micros(600) * 4_096);
+        assert_eq!(grow(2_100), Duration::from_micros(600) * 4_096, "schedules do not follow each that goes");
+        assert_eq!(grow(2_000), Duration::from_micros(600) * 1_024);
+        assert_eq!(board.order(Job::Upload, "s1").schedule, Schedule::default_for(Job::Upload));
+        let set = Schedule { interval: Duration::from_secs(1), ..default };
+        board.set_schedule(set);
+        assert_eq!([told(&board), grow(1)], [set.interval; 2]);
+    }
 
     #[test]
     fn x8_what_was_read_before_a_schedule_was_set_takes_nothing_back() {

@@ -86,12 +86,7 @@ async fn commit<S: Store>(store: &S, ids: &Ids, batch: Vec<NewCustomer>) -> Vec<
             }
             answers
         }
-        Err(error) => {
-            let unreachable = matches!(error, Error::Unreachable);
-            let mut first = Some(error);
-            let other = || if unreachable { Error::Unreachable } else { Error::Broken };
-            asked.iter().map(|_| Err(first.take().unwrap_or_else(other))).collect()
-        }
+        Err(error) => error.for_all(asked.len()),
     }
 }
 

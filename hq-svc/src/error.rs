@@ -92,6 +92,16 @@ pub enum Error {
     Broken,
 }
 
+impl Error {
+    /// The same for each of so many callers. Only the first is told all of it.
+    pub(crate) fn for_all<T>(self, callers: usize) -> Vec<Result<T>> {
+        let unreachable = matches!(self, Self::Unreachable);
+        let other = || if unreachable { Self::Unreachable } else { Self::Broken };
+        let mut first = Some(self);
+        (0..callers).map(|_| Err(first.take().unwrap_or_else(other))).collect()
+    }
+}
+
 /// Flags by name.
 pub(crate) fn join(features: &[Feature]) -> String {
     features.iter().map(Feature::to_string).collect::<Vec<_>>().join(", ")

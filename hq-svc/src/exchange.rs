@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message as _;
 use service_kit::retry::transaction;
 use tillsync_proto::{
-    Change, ChannelId, CustomerId, FunctionalityProfile, Job, Micros, Violations, convert,
+    Change, ChannelId, CustomerId, FunctionalityProfile, Job, Micros, Violations, convert, feed,
     pb::{common, hq},
 };
 use tokio::sync::mpsc;
@@ -15,14 +15,12 @@ use crate::{
     board::JobOrder,
     error::Result,
     hq::Headquarters,
-    store::{Arrival, Arrived, FeedRecord, GlobalConfiguration, Payload, Session, Store},
+    store::{Arrival, Arrived, GlobalConfiguration, Payload, Report, Session, Store},
 };
 
 /// Most operations and bytes of a page (rule X4).
 const MAX_UPLOAD: usize = 1_000;
 const MAX_UPLOAD_BYTES: usize = 3 << 20;
-/// A page of the feed stops before it has this much, in bytes as stored, which is more than as sent.
-const MAX_FEED_BYTES: usize = 3 << 20;
 /// Largest status, in bytes.
 const MAX_STATUS_BYTES: usize = 16 << 10;
 /// Most ended runs in one report.
@@ -35,7 +33,7 @@ const MAX_ORDERS: usize = 16;
 /// A page of the feed.
 pub(crate) struct Changes {
     pub resync: Option<hq::ResyncReason>,
-    pub records: Vec<FeedRecord>,
+    pub records: Vec<feed::FeedRecord>,
     /// Where the channel is after the page.
     pub next: u64,
     pub head: u64,
@@ -73,7 +71,7 @@ impl<S: Store> Headquarters<S> {
         });
         self.contacts.called(channel).await?;
         // The head is read first: what commits after it is in a later page at worst, never left out.
-        let head = self.store.head().await?.version;
+        let head = self.crowd.head().await?.version;
         let resync = match cursor {
             Some((epoch, _)) if epoch != Some(self.epoch) => Some(hq::ResyncReason::OtherEpoch),
             Some((_, version)) if version > head => Some(hq::ResyncReason::Ahead),
@@ -83,15 +81,18 @@ impl<S: Store> Headquarters<S> {
             return Ok(Changes { resync, records: Vec::new(), next: 0, head });
         }
         let after = cursor.map_or(0, |(_, version)| version);
-        let records = self.store.changes(channel, after, page_size, MAX_FEED_BYTES).await?;
-        let next = records.last().map_or(after, |record| record.stored.record.version);
-        Ok(Changes { resync, records, next, head: head.max(next) })
+        if after == head {
+            return Ok(Changes { resync, records: Vec::new(), next: after, head });
+        }
+        let page = self.crowd.page(after, page_size, head).await?;
+        let next = page.last().unwrap_or(after);
+        Ok(Changes { resync, records: page.records(channel), next, head: head.max(next) })
     }
 
     /// 1070.
     pub async fn profile_of(&self, channel: &ChannelId) -> Result<(FunctionalityProfile, u64)> {
         self.contacts.called(channel).await?;
-        Ok(self.store.profile(channel).await?)
+        self.crowd.profile(channel).await
     }
 
     /// 1110.
@@ -152,10 +153,9 @@ impl<S: Store> Headquarters<S> {
         runs.append(&mut sessions(channel, "ended_runs", ended, MAX_RUNS)?);
         runs.retain(|session| session.run.is_session());
         self.contacts.called(channel).await?;
-        let (status, now) = (status.encode_to_vec(), Micros(self.clock.wall_micros()));
-        let report = || self.store.report(channel, status.clone(), &runs, now);
-        transaction("keep a report", &self.ids, report).await?;
-        if !runs.is_empty() {
+        let news = !runs.is_empty();
+        self.crowd.report(Report { channel: channel.clone(), status: status.encode_to_vec(), runs }).await?;
+        if news {
             self.board.sessions_changed();
         }
         Ok(())

@@ -60,13 +60,10 @@ impl From<&Record> for common::CustomerRecord {
     }
 }
 
+/// Without `included_counter`, which is another one for each channel.
 impl From<&FeedRecord> for common::CustomerRecord {
     fn from(feed: &FeedRecord) -> Self {
-        Self {
-            included_counter: feed.included,
-            fingerprint: feed.stored.fingerprint.into_bytes().to_vec(),
-            ..(&feed.stored.record).into()
-        }
+        Self { fingerprint: feed.stored.fingerprint.into_bytes().to_vec(), ..(&feed.stored.record).into() }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     board::Board,
     contacts::Contacts,
     creates::{Committer, Creates, creates},
+    crowd::{Asked, Crowd, crowd},
     error::{Error, Result},
     store::{self, GlobalConfiguration, Store},
     supervision::Supervision,
@@ -29,6 +30,8 @@ pub(crate) struct Headquarters<S> {
     pub board: Board,
     pub contacts: Contacts<S>,
     pub creates: Creates,
+    /// What channels ask and say all the time.
+    pub crowd: Crowd<S>,
     /// Flags and definitions as the table has them: nobody else changes it.
     configuration: Arc<RwLock<Arc<GlobalConfiguration>>>,
     /// What the watchdog says of the customer sync job.
@@ -37,24 +40,49 @@ pub(crate) struct Headquarters<S> {
     pub shutdown: CancellationToken,
 }
 
+/// What callers wait for together.
+pub(crate) struct Waited<S> {
+    committer: Committer<S>,
+    asked: Asked<S>,
+}
+
+impl<S: Store> Waited<S> {
+    /// Works until every [`Headquarters`] is gone.
+    pub async fn run(self) {
+        tokio::join!(self.committer.run(), self.asked.run());
+    }
+}
+
 impl<S: Store> Headquarters<S> {
-    /// Reads what is remembered between runs. Run the committer in a task of its own.
+    /// Reads what is remembered between runs. Run what callers wait for in a task of its own.
     pub async fn open(
         store: S,
         clock: Arc<dyn Clock>,
         ids: Ids,
         shutdown: CancellationToken,
-    ) -> store::Result<(Self, Committer<S>)> {
+    ) -> store::Result<(Self, Waited<S>)> {
         let epoch = store.head().await?.epoch;
         let board = Board::new(store.schedules().await?, store.run_requests().await?);
         let known = store.channels().await?;
         let contacts = Contacts::new(store.clone(), ids.clone(), Arc::clone(&clock), known);
         let (creates, committer) = creates(store.clone(), ids.clone());
+        let (crowd, asked) = crowd(&store, ids.clone(), Arc::clone(&clock));
         let configuration = Arc::new(RwLock::new(Arc::new(store.configuration().await?)));
         let supervision = Supervision::default();
-        let hq =
-            Self { store, clock, ids, epoch, board, contacts, creates, configuration, supervision, shutdown };
-        Ok((hq, committer))
+        let hq = Self {
+            store,
+            clock,
+            ids,
+            epoch,
+            board,
+            contacts,
+            creates,
+            crowd,
+            configuration,
+            supervision,
+            shutdown,
+        };
+        Ok((hq, Waited { committer, asked }))
     }
 
     /// The flags and the definitions of attributes.

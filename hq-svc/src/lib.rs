@@ -29,6 +29,7 @@ mod configuration;
 mod contacts;
 mod conversion;
 mod creates;
+mod crowd;
 mod customers;
 mod diagnosis;
 mod duplicates;

@@ -103,8 +103,8 @@ async fn run<S: Store>(
 ) -> Result<(), ServeError> {
     // Ends what runs beside the server when the server ends, for whatever reason.
     let stop = shutdown.child_token();
-    let (hq, committer) = Headquarters::open(store, Arc::clone(&clock), ids, stop.clone()).await?;
-    let committer = tokio::spawn(committer.run());
+    let (hq, waited) = Headquarters::open(store, Arc::clone(&clock), ids, stop.clone()).await?;
+    let waited = tokio::spawn(waited.run());
     let job = tokio::spawn(supervision::supervise(hq.clone(), watchdog, stop.clone()));
     let (lease, kept, until) = (hq.store.lease().clone(), Arc::clone(&clock), stop.clone());
     let keeper = lease.clone();
@@ -121,13 +121,13 @@ async fn run<S: Store>(
         web: Vec::new(),
         clock,
     };
-    // The committer ends when nobody can ask it any more.
+    // What callers wait for ends when nobody can wait any more.
     drop(hq);
     let served = server.serve(listener, shutdown).await;
     stop.cancel();
     let ended = async {
         let mut failed = false;
-        for task in [committer, job, finder, others, keeper] {
+        for task in [waited, job, finder, others, keeper] {
             failed |= task.await.is_err();
         }
         failed

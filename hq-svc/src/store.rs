@@ -26,8 +26,8 @@ pub use sqlite::SqliteStore;
 pub use types::{
     AppliedEdit, Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Fate, FeedRecord,
     GlobalConfiguration, Head, Hit, Issued, Likeness, NewCustomer, NoticedPair, OperationRow, Overwritten,
-    Pair, Payload, Plan, Reconfigure, Reconfigured, Record, RunRequest, RunRequests, SequenceState, Session,
-    SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus, Verdict, Write,
+    Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Report, RunRequest, RunRequests, SequenceState,
+    Session, SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus, Verdict, Write,
 };
 
 use crate::numbers::{NumberSequence, SequenceKind};
@@ -126,16 +126,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn find(&self, criterion: &Criterion) -> impl Future<Output = Result<Vec<Hit>>> + Send;
 
     /// At most `limit` records after a version, by version, and no more than `max_bytes` of stored text
-    /// beyond the first record; with how far the edits of the asking channel are in them.
+    /// beyond the first record; with how far the edits of channels are in them.
     fn changes(
         &self,
-        channel: &ChannelId,
         after: u64,
         limit: usize,
         max_bytes: usize,
     ) -> impl Future<Output = Result<Vec<FeedRecord>>> + Send;
 
-    /// The same, for nobody in particular.
+    /// The same, without the edits.
     fn records(
         &self,
         after: u64,
@@ -184,20 +183,20 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// All channels, by name.
     fn channels(&self) -> impl Future<Output = Result<Vec<ChannelRow>>> + Send;
 
-    /// Keeps what a channel said of itself, and its ended runs. A run reported twice is kept once.
-    fn report(
-        &self,
-        channel: &ChannelId,
-        status: Vec<u8>,
-        runs: &[Session],
-        now: Micros,
-    ) -> impl Future<Output = Result<()>> + Send;
+    /// Keeps what channels said of themselves, and their runs. A run reported twice is kept once.
+    fn report(&self, reports: &[Report], now: Micros) -> impl Future<Output = Result<()>> + Send;
 
     /// The profile of a channel and its version; the default at version 1 if none was made.
     fn profile(
         &self,
         channel: &ChannelId,
     ) -> impl Future<Output = Result<(FunctionalityProfile, u64)>> + Send;
+
+    /// The same of many, in their order.
+    fn profiles(
+        &self,
+        channels: &[ChannelId],
+    ) -> impl Future<Output = Result<Vec<(FunctionalityProfile, u64)>>> + Send;
 
     /// Replaces the profile of a registered channel and gives its version, which changes if the profile does.
     /// `None`: it has another version than `from_version`, which is not 0.

@@ -6,6 +6,7 @@ mod attribute;
 pub mod convert;
 mod customer;
 mod feature;
+pub mod feed;
 pub mod id;
 mod operation;
 mod profile;
@@ -64,6 +65,7 @@ pub mod pb {
     pub mod hq {
         pub mod v1 {
             tonic::include_proto!("tillsync.hq.v1");
+            pub use crate::feed::ListCustomerChangesResponse;
         }
         pub use v1::*;
     }

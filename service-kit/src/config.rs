@@ -10,6 +10,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::process::allow_many_files;
+
 /// Exit code for a configuration that cannot work (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -32,7 +34,8 @@ pub enum ListenError {
     },
 }
 
-/// Binds a listener; an address beyond loopback needs `insecure`.
+/// Binds a listener, of a process that may serve as many connections as the system allows; an address beyond loopback needs
+/// `insecure`.
 ///
 /// # Errors
 ///
@@ -41,6 +44,7 @@ pub async fn listen(address: SocketAddr, insecure: bool) -> Result<TcpListener, 
     if !address.ip().is_loopback() && !insecure {
         return Err(ListenError::NotLoopback(address));
     }
+    allow_many_files();
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 

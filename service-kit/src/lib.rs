@@ -14,6 +14,7 @@
 //! | [`serve`] | a listener with health, reflection, metrics, deadlines and a bounded drain |
 //! | [`telemetry`] | logs and Prometheus metrics |
 //! | [`timing`] | where the time of a call went, told with its answer |
+//! | `throwaway` | PostgreSQL servers that end with this process |
 //! | [`watchdog`] | notices that something waits and nothing moves |
 //! | [`web`] | calls from pages in a browser |
 
@@ -30,6 +31,8 @@ pub mod serve;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(any(test, feature = "throwaway"))]
+pub mod throwaway;
 pub mod timing;
 mod together;
 pub mod watchdog;

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, fs, process};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 /// Clock ticks per second in `/proc`: 100 on every Linux that Rust runs on.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -25,6 +27,16 @@ pub struct Usage {
     pub peak_bytes: Option<u64>,
     /// When it was started, in seconds since the machine was.
     pub started_s: Option<f64>,
+}
+
+/// Lets this process have as many files and connections open as the system allows it, which is more than it begins with: a
+/// limit of 1024 is common, and a chain may have more stores.
+pub fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Where it is refused, the limit is as it was.
+        let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
+    }
 }
 
 impl Usage {

@@ -148,7 +148,11 @@ impl Headquarters {
             };
             let page =
                 self.exchange.clone().list_customer_changes(request).await.expect("a page").into_inner();
-            customers.extend(page.records.into_iter().map(|record| record.customer.expect("a customer")));
+            customers.extend(
+                page.records
+                    .into_iter()
+                    .map(|record| record.read().expect("a record").customer.expect("a customer")),
+            );
             let next = page.next_cursor.expect("a cursor");
             if next.version >= page.head_version {
                 return customers;

@@ -118,7 +118,7 @@ async fn headquarters(fleet: &Fleet, shelves: &Shelves, known: &mut Option<&mut 
             page_size: PAGE,
         };
         let page = exchange.list_customer_changes(request).await.map_err(at_hq)?.into_inner();
-        let entries = page.records.into_iter().filter_map(|record| entry(record.customer?));
+        let entries = page.records.into_iter().filter_map(|record| entry(record.read().ok()?.customer?));
         let mut is_empty = true;
         for entry in entries {
             is_empty = false;

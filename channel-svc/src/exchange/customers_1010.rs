@@ -88,12 +88,13 @@ impl<S: Store> Exchange<S> {
         };
         let (mut incoming, mut unreadable) = (Vec::with_capacity(page.records.len()), 0);
         for record in page.records {
-            match rts::row(Some(record), &next.epoch) {
-                Ok(row) => {
+            let row = record.read().ok().and_then(|record| rts::row(Some(record), &next.epoch).ok());
+            match row {
+                Some(row) => {
                     let row = Row { included: included.unwrap_or(row.included), ..row };
                     incoming.push(Incoming::Entry(Arc::new(Entry::new(row))));
                 }
-                Err(_) => {
+                None => {
                     unreadable += 1;
                     self.metrics.unreadable();
                 }

@@ -1,8 +1,8 @@
-//! Tells headquarters how the channel is, every second and after each run that is worth it (rule S2).
+//! Tells headquarters how the channel is, every second or more seldom, and after each run that is worth it (rule S2).
 
 use std::time::Duration;
 
-use tillsync_proto::JobRun;
+use tillsync_proto::{Job, JobRun};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -10,8 +10,10 @@ use tracing::debug;
 use super::{Exchange, JobError};
 use crate::store::Store;
 
-/// Between two reports, if no run has ended.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two reports, if no run has ended: twice the interval of 1010, which is longer where many channels share one
+/// headquarters, and within these.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(5);
 /// At least, between two reports.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -20,11 +22,12 @@ pub(super) async fn run<S: Store>(exchange: &Exchange<S>, stop: &CancellationTok
     loop {
         if let Some(Err(error)) = stop.run_until_cancelled(exchange.report()).await {
             debug!(%error, "the status cannot be reported");
-            let _ = timeout(INTERVAL, stop.cancelled()).await;
+            let _ = timeout(SHORTEST, stop.cancelled()).await;
         }
+        let interval = exchange.report_interval();
         let pause = async {
             sleep(BREATH).await;
-            let _ = timeout(INTERVAL, exchange.report.notified()).await;
+            let _ = timeout(interval, exchange.report.notified()).await;
         };
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
@@ -33,6 +36,12 @@ pub(super) async fn run<S: Store>(exchange: &Exchange<S>, stop: &CancellationTok
 }
 
 impl<S: Store> Exchange<S> {
+    fn report_interval(&self) -> Duration {
+        let orders = self.orders.borrow();
+        let customers = orders.iter().find(|order| order.schedule.job == Job::Customers1010);
+        customers.map_or(SHORTEST, |order| (2 * order.schedule.interval).clamp(SHORTEST, LONGEST))
+    }
+
     /// Reports once.
     async fn report(&self) -> Result<(), JobError> {
         let status = self.status().await?;

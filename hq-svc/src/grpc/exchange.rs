@@ -53,7 +53,7 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
             resync: changes
                 .resync
                 .map(|reason| hq::Resync { reason: reason.into(), cursor: Some(self.cursor(0)) }),
-            records: changes.records.iter().map(Into::into).collect(),
+            records: changes.records,
             next_cursor: Some(self.cursor(changes.next)),
             head_version: changes.head,
         }))

@@ -30,7 +30,8 @@ use tillsync_proto::{
 use uuid::Uuid;
 
 use super::{
-    Arrival, Arrived, NewCustomer, Payload, Plan, PostgresStore, Record, Settled, SqliteStore, Store, Write,
+    Arrival, Arrived, NewCustomer, Payload, Plan, PostgresStore, Record, Report, Session, Settled,
+    SqliteStore, Store, Write,
 };
 use crate::config::Config;
 
@@ -182,6 +183,11 @@ fn arrival(counter: u64, customer: CustomerId, change: Change) -> Arrival {
 
 fn channel(name: &str) -> ChannelId {
     name.parse().expect("a channel's name")
+}
+
+/// What a channel says of itself.
+fn said(name: &str, status: Vec<u8>, runs: &[Session]) -> Report {
+    Report { channel: channel(name), status, runs: runs.to_vec() }
 }
 
 async fn arrive(store: &impl Store, name: &str, page: Vec<Arrival>) -> Vec<Arrived> {

@@ -9,17 +9,19 @@ use tillsync_proto::{
 use uuid::Uuid;
 
 use super::{
-    CardRequest, ChannelRow, Due, FeedRecord, GlobalConfiguration, Head, Issued, Likeness, NoticedPair,
-    OperationRow, Pair, Record, Result, RunRequest, RunRequests, Session, SetAside, StoreError, Stored,
-    StoredPayload, SyncStatus,
+    CardRequest, ChannelRow, Due, GlobalConfiguration, Head, Issued, Likeness, NoticedPair, OperationRow,
+    Pair, Record, Result, RunRequest, RunRequests, Session, SetAside, StoreError, Stored, StoredPayload,
+    SyncStatus,
     batch::{HeadColumns, HeadRow},
 };
 use crate::numbers::{NumberFormat, NumberSequence, NumberSequences};
 
 /// Version, fingerprint, body.
 pub(super) type CustomerColumns = (i64, Uuid, String);
-/// The same, and how far the asking channel's edits are in it.
-pub(super) type FeedColumns = (i64, Uuid, String, i64);
+/// The same, and how far the edits of a channel are in it.
+pub(super) type FeedColumns = (i64, Uuid, String, Option<String>, Option<i64>);
+/// Channel, profile, version.
+pub(super) type ProfileColumns = (String, Option<String>, i64);
 /// Place, channel, counter, customer, operation, attempts.
 pub(super) type DueColumns = (i64, String, i64, Uuid, Option<String>, i64);
 /// Place, channel, counter, customer, operation, raw, corrected, arrival, whether it was processed, attempts, next
@@ -80,10 +82,6 @@ pub(super) fn write<T: serde::Serialize>(value: &T) -> Result<String> {
 pub(super) fn stored((version, fingerprint, body): CustomerColumns) -> Result<Stored> {
     let record = Record { customer: read("customers", &body)?, version: count(version) };
     Ok(Stored { record, fingerprint })
-}
-
-pub(super) fn feed((version, fingerprint, body, included): FeedColumns) -> Result<FeedRecord> {
-    Ok(FeedRecord { stored: stored((version, fingerprint, body))?, included: count(included) })
 }
 
 pub(super) fn due((seq, channel, counter, customer, operation, attempts): DueColumns) -> Due {

@@ -14,10 +14,10 @@ pub(super) const BY_ID: &str = "select version, fingerprint, body from customers
 /// One customer by account number.
 pub(super) const BY_ACCOUNT: &str =
     "select version, fingerprint, body from customers where account_number = $1";
-/// The feed, for a channel.
-pub(super) const CHANGES: &str = "select c.version, c.fingerprint, c.body, \
-     coalesce((select e.counter from edits_applied e where e.customer_id = c.id and e.channel_id = $3), 0) \
-     from customers c where c.version > $1 order by c.version limit $2";
+/// The feed; a customer once for each channel whose edits are in it, or once if there is none.
+pub(super) const CHANGES: &str = "select c.version, c.fingerprint, c.body, e.channel_id, e.counter \
+     from (select version, id, fingerprint, body from customers where version > $1 order by version limit $2) c \
+     left join edits_applied e on e.customer_id = c.id order by c.version";
 
 /// The card that a request issued.
 pub(super) const CARD_OF_REQUEST: &str =
@@ -92,8 +92,6 @@ pub(super) const IS_REGISTERED: &str = "select count(*) from channels where id =
 /// All channels.
 pub(super) const CHANNELS: &str =
     "select id, last_contact_at, status, profile_version from channels order by id limit $1";
-/// What a channel says of itself.
-pub(super) const REPORT: &str = "update channels set status = $2, last_contact_at = $3 where id = $1";
 /// A channel's profile.
 pub(super) const PROFILE: &str = "select profile, profile_version from channels where id = $1";
 /// A new profile.
@@ -140,10 +138,6 @@ pub(super) const INSERT_SESSION: &str = "insert into sessions (channel_id, job, 
      on conflict (channel_id, job, run_request, started_at) do update set elapsed_micros = excluded.elapsed_micros, \
      rows_moved = excluded.rows_moved, error = excluded.error, state = excluded.state, \
      bytes_moved = excluded.bytes_moved, kept_at = excluded.kept_at where sessions.state in (1, 2, 3, 4, 5)";
-/// The scheduled runs of a channel that were under way, and that its newest report knows nothing of. States 9 and 10:
-/// the upload or the download has failed.
-pub(super) const CUT_OFF_SESSIONS: &str = "update sessions set state = case when job = $3 then 9 else 10 end, error = 'the run was cut off' \
-     where channel_id = $1 and run_request = 0 and kept_at < $2 and state in (1, 2, 3, 4, 5)";
 /// How far what was asked for has come, and earlier requests that the same run carries out. What has ended, or was
 /// canceled, stays as it is. States 1 to 5 are those that are open.
 pub(super) const MOVE_SESSIONS: &str = "update sessions set elapsed_micros = $4, rows_moved = $5, error = $6, \

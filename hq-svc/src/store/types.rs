@@ -5,7 +5,7 @@
 mod arrivals;
 mod settings;
 
-use tillsync_proto::{Content, Customer, CustomerId, Micros, Reason};
+use tillsync_proto::{ChannelId, Content, Customer, CustomerId, Micros, Reason};
 use uuid::Uuid;
 
 pub use arrivals::{
@@ -53,8 +53,26 @@ pub struct Stored {
 pub struct FeedRecord {
     /// The record.
     pub stored: Stored,
-    /// Edits that the asking channel logged up to this counter are in it.
-    pub included: u64,
+    /// Up to which counter the edits of each channel are in it, of channels that have made some.
+    pub edits: Vec<(String, u64)>,
+}
+
+impl FeedRecord {
+    /// Edits that this channel logged up to this counter are in it.
+    pub fn included(&self, channel: &str) -> u64 {
+        self.edits.iter().find(|(of, _)| of == channel).map_or(0, |(_, counter)| *counter)
+    }
+}
+
+/// What a channel says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its status, encoded.
+    pub status: Vec<u8>,
+    /// Runs that have ended, and those under way.
+    pub runs: Vec<Session>,
 }
 
 /// A customer to insert.

@@ -126,7 +126,8 @@ async fn x7_the_feed_brings_each_customer_once(database: Database) {
     };
     hq.real_time.clone().update_customer(update).await.unwrap();
     let page = hq.changes(None).await;
-    let versions: Vec<u64> = page.records.iter().map(|record| record.version).collect();
+    let versions: Vec<u64> =
+        page.records.iter().map(|record| record.clone().read().unwrap().version).collect();
     assert_eq!((versions, page.head_version), (vec![1, 3, 4, 5, 6], 6));
     assert!(page.resync.is_none());
     let epoch = hq.status().await.epoch;
@@ -139,7 +140,10 @@ async fn x7_the_feed_brings_each_customer_once(database: Database) {
         hq.exchange.clone().list_customer_changes(request).await
     };
     let page = from(3, 2).await.unwrap().into_inner();
-    assert_eq!(page.records.iter().map(|record| record.version).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(
+        page.records.iter().map(|record| record.clone().read().unwrap().version).collect::<Vec<_>>(),
+        [4, 5]
+    );
     assert_eq!((page.next_cursor.unwrap().version, page.head_version), (5, 6));
     for bad in [-1, 5_001] {
         let fields = refused_call(from(0, bad).await, Code::InvalidArgument, "INVALID_FIELD");

@@ -205,7 +205,7 @@ impl DataExchangeService for FakeHq {
         });
         Ok(Response::new(ListCustomerChangesResponse {
             resync: None,
-            records: records.collect(),
+            records: records.map(Into::into).collect(),
             next_cursor: Some(FeedCursor { epoch, version }),
             head_version: state.head,
         }))

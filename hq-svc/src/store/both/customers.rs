@@ -148,22 +148,22 @@ pub(super) async fn find(db: &Db, criterion: &Criterion) -> Result<Vec<Hit>> {
     Ok(merge(criterion, found))
 }
 
-pub(super) async fn changes(
-    db: &Db,
-    channel: &str,
-    after: u64,
-    limit: usize,
-    max_bytes: usize,
-) -> Result<Vec<FeedRecord>> {
-    let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
-    let query = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit)).bind(channel);
+pub(super) async fn changes(db: &Db, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<FeedRecord>> {
+    let (mut page, mut budget) = (Vec::<FeedRecord>::new(), rows::Budget::new(max_bytes));
+    let query = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit));
     let mut found = query.fetch(reads(db));
     while let Some(row) = found.next().await {
-        let row: rows::FeedColumns = row?;
-        if !budget.takes(row.2.len()) {
-            break;
+        let (version, fingerprint, body, channel, counter): rows::FeedColumns = row?;
+        if page.last().is_none_or(|last| last.stored.record.version != rows::count(version)) {
+            if !budget.takes(body.len()) {
+                break;
+            }
+            let stored = rows::stored((version, fingerprint, body))?;
+            page.push(FeedRecord { stored, edits: Vec::new() });
         }
-        page.push(rows::feed(row)?);
+        if let Some(last) = page.last_mut() {
+            last.edits.extend(channel.zip(counter.map(rows::count)));
+        }
     }
     Ok(page)
 }

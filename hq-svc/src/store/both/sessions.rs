@@ -1,22 +1,23 @@
 //! Requests to run, sessions, and what channels report of both (rules X8, X9).
 
+use std::collections::BTreeMap;
+
 use tillsync_proto::{ChannelId, Job, JobRun, Micros, SessionState};
 
 use super::{Connection, Db, begin, dialect, reads};
-use crate::store::{MAX_SESSION_AGE, MAX_SESSIONS, Result, Session, rows, sql};
+use crate::store::{MAX_SESSION_AGE, MAX_SESSIONS, Report, Result, Session, rows, sql};
 
-pub(super) async fn report(
-    db: &Db,
-    channel: &ChannelId,
-    status: Vec<u8>,
-    runs: &[Session],
-    now: Micros,
-) -> Result<()> {
+pub(super) async fn report(db: &Db, reports: &[Report], now: Micros) -> Result<()> {
+    // Of a channel that says it twice the newest counts, and no row is written twice in one statement.
+    let said: BTreeMap<&str, &[u8]> =
+        reports.iter().map(|report| (report.channel.as_str(), report.status.as_slice())).collect();
+    let (channels, said): (Vec<&str>, Vec<_>) = said.into_iter().map(|said| (said.0, said)).unzip();
     let mut tx = begin(db).await?;
-    sqlx::query(sql::REPORT).bind(channel.as_str()).bind(status).bind(now.0).execute(&mut *tx).await?;
-    keep(&mut tx, runs, now).await?;
-    let cut_off = sqlx::query(sql::CUT_OFF_SESSIONS).bind(channel.as_str()).bind(now.0);
-    cut_off.bind(Job::Upload.name()).execute(&mut *tx).await?;
+    dialect::report(&mut tx, &said, now).await?;
+    for report in reports {
+        keep(&mut tx, &report.runs, now).await?;
+    }
+    dialect::cut_off(&mut tx, &channels, now).await?;
     tx.commit().await?;
     Ok(())
 }

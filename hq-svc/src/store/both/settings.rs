@@ -1,11 +1,13 @@
 //! Channels, profiles, flags, definitions of attributes, schedules, number sequences.
 
+use std::collections::HashMap;
+
 use tillsync_proto::{ChannelId, FunctionalityProfile, Schedule};
 use uuid::Uuid;
 
 use super::{
     Db, begin,
-    dialect::{LOCK_CONFIGURATION, LOCK_PROFILE},
+    dialect::{self, LOCK_CONFIGURATION, LOCK_PROFILE},
     reads, writes,
 };
 use crate::{
@@ -101,4 +103,13 @@ pub(super) async fn set_schedule(db: &Db, schedule: Schedule) -> Result<()> {
     let query = sqlx::query(sql::SET_SCHEDULE).bind(schedule.job.name()).bind(rows::write(&schedule)?);
     query.execute(writes(db)).await?;
     Ok(())
+}
+
+/// The profiles of channels, in their order; the default for one that has none.
+pub(super) async fn profiles(db: &Db, channels: &[ChannelId]) -> Result<Vec<(FunctionalityProfile, u64)>> {
+    let names: Vec<&str> = channels.iter().map(ChannelId::as_str).collect();
+    let found = dialect::profiles(db, &names).await?.into_iter();
+    let found: HashMap<String, _> =
+        found.map(|(channel, text, version)| (channel, (text, version))).collect();
+    names.iter().map(|channel| rows::profile(found.get(*channel).cloned())).collect()
 }

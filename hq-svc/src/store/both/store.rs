@@ -11,8 +11,9 @@ use crate::{
     numbers::{NumberSequence, SequenceKind},
     store::{
         Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, FeedRecord, GlobalConfiguration, Head,
-        Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure, Reconfigured, Record, Result,
-        RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Store, StoreError, Stored,
+        Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure, Reconfigured, Record, Report,
+        Result, RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Store, StoreError,
+        Stored,
         batch::{HeadColumns, HeadRow, TermRow},
         rows, sql,
     },
@@ -52,19 +53,12 @@ impl Store for DatabaseStore {
         customers::find(&self.db, criterion).await
     }
 
-    async fn changes(
-        &self,
-        channel: &ChannelId,
-        after: u64,
-        limit: usize,
-        max_bytes: usize,
-    ) -> Result<Vec<FeedRecord>> {
-        customers::changes(&self.db, channel.as_str(), after, limit, max_bytes).await
+    async fn changes(&self, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<FeedRecord>> {
+        customers::changes(&self.db, after, limit, max_bytes).await
     }
 
     async fn records(&self, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<Record>> {
-        // No channel has an empty name.
-        let feed = customers::changes(&self.db, "", after, limit, max_bytes).await?;
+        let feed = self.changes(after, limit, max_bytes).await?;
         Ok(feed.into_iter().map(|record| record.stored.record).collect())
     }
 
@@ -108,19 +102,17 @@ impl Store for DatabaseStore {
         settings::channels(&self.db).await
     }
 
-    async fn report(
-        &self,
-        channel: &ChannelId,
-        status: Vec<u8>,
-        runs: &[Session],
-        now: Micros,
-    ) -> Result<()> {
-        sessions::report(&self.db, channel, status, runs, now).await
+    async fn report(&self, reports: &[Report], now: Micros) -> Result<()> {
+        sessions::report(&self.db, reports, now).await
     }
 
     async fn profile(&self, channel: &ChannelId) -> Result<(FunctionalityProfile, u64)> {
         let row = sqlx::query_as(sql::PROFILE).bind(channel.as_str()).fetch_optional(reads(&self.db));
         rows::profile(row.await?)
+    }
+
+    async fn profiles(&self, channels: &[ChannelId]) -> Result<Vec<(FunctionalityProfile, u64)>> {
+        settings::profiles(&self.db, channels).await
     }
 
     async fn set_profile(

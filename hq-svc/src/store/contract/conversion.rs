@@ -43,7 +43,7 @@ on_both!(
 
 pub(super) async fn job<S: Store>(store: &S, clock: &Arc<TestClock>, batch: usize) -> SyncJob<S> {
     let clock: Arc<TestClock> = Arc::clone(clock);
-    let (hq, _committer) =
+    let (hq, _waited) =
         Headquarters::open(store.clone(), clock, ids(), CancellationToken::new()).await.unwrap();
     SyncJob::new(&hq).with_batch(batch)
 }
@@ -263,7 +263,7 @@ async fn z3_a_create_too_many_is_refused(store: impl TestStore) {
 async fn z2_a_run_that_does_not_end_in_time_is_told_so(store: impl TestStore) {
     let clock = Arc::new(TestClock::default());
     let shutdown = CancellationToken::new();
-    let (hq, _committer) = Headquarters::open(store.clone(), clock.clone(), ids(), shutdown).await.unwrap();
+    let (hq, _waited) = Headquarters::open(store.clone(), clock.clone(), ids(), shutdown).await.unwrap();
     let s1 = super::channel("s1");
     hq.contacts.called(&s1).await.unwrap();
     let deadline = Deadline(clock.now() + Duration::from_millis(20));

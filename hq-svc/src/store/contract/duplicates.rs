@@ -15,7 +15,7 @@ fn reached(first: &str, email: &str, phone: &str) -> Content {
 
 async fn c5_customers_that_may_be_the_same_are_noticed_once(store: impl TestStore) {
     let clock = std::sync::Arc::new(TestClock::default());
-    let (hq, _committer) =
+    let (hq, _waited) =
         Headquarters::open(store.clone(), clock, ids(), CancellationToken::new()).await.unwrap();
     real(&store, id(1), reached("Ann", "ann@example.com", "+49 30 1")).await;
     real(&store, id(2), reached("Bob", "ANN@Example.com", "+49 30 222")).await;

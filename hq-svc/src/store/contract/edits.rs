@@ -7,7 +7,7 @@ use tillsync_proto::{
     Operation, Previous, Update,
 };
 
-use super::{TestStore, address, arrival, arrive, channel, get, id, on_both, operation, person, real};
+use super::{TestStore, address, arrival, arrive, get, id, on_both, operation, person, real};
 use crate::{
     store::{Arrival, Overwritten, Payload, Plan, Reconfigure, StatusFilter, Store, SyncStatus, Write},
     sync_job::SyncJob,
@@ -38,18 +38,25 @@ fn currency(code: &str) -> Change {
 async fn x11_the_feed_tells_a_channel_which_of_its_edits_are_in(store: impl TestStore) {
     let before = real(&store, id(1), person("Ann", "Edits")).await.customer.content;
     arrive(&store, "s1", vec![edit(7, currency("EUR"), &before)]).await;
-    let (s1, s2) = (channel("s1"), channel("s2"));
-    assert_eq!(store.changes(&s1, 0, 10, usize::MAX).await.unwrap()[0].included, 0);
+    assert_eq!(store.changes(0, 10, usize::MAX).await.unwrap()[0].included("s1"), 0);
     job(&store).await.try_once().await.unwrap();
-    let told = store.changes(&s1, 0, 10, usize::MAX).await.unwrap().remove(0);
-    assert_eq!((told.included, told.stored.record.version), (7, 2));
+    let told = store.changes(0, 10, usize::MAX).await.unwrap().remove(0);
+    assert_eq!((told.included("s1"), told.stored.record.version), (7, 2));
     assert_eq!(told.stored.fingerprint, person("Ann", "Edits").fingerprint());
-    assert_eq!(store.changes(&s2, 0, 10, usize::MAX).await.unwrap()[0].included, 0);
+    assert_eq!(store.changes(0, 10, usize::MAX).await.unwrap()[0].included("s2"), 0);
     // An edit that changes nothing is told all the same: the channel waits to hear of it.
     arrive(&store, "s1", vec![edit(9, currency("EUR"), &before), edit(8, currency("SEK"), &before)]).await;
     job(&store).await.try_once().await.unwrap();
-    let told = store.changes(&s1, 2, 10, usize::MAX).await.unwrap().remove(0);
-    assert_eq!((told.included, told.stored.record.customer.content.currency.as_str()), (9, "EUR"));
+    let told = store.changes(2, 10, usize::MAX).await.unwrap().remove(0);
+    assert_eq!((told.included("s1"), told.stored.record.customer.content.currency.as_str()), (9, "EUR"));
+    // Another channel's too: both are told of it in one page, where the customer is one record.
+    arrive(&store, "s2", vec![edit(3, currency("NOK"), &before)]).await;
+    real(&store, id(2), person("Bob", "Edits")).await;
+    job(&store).await.try_once().await.unwrap();
+    let page = store.changes(0, 2, usize::MAX).await.unwrap();
+    let told: Vec<_> = page.iter().map(|told| (told.included("s1"), told.included("s2"))).collect();
+    assert_eq!(told, [(0, 0), (9, 3)]);
+    assert_eq!(store.changes(0, 1, usize::MAX).await.unwrap().len(), 1);
 }
 
 async fn x11_a_value_that_lost_is_kept(store: impl TestStore) {

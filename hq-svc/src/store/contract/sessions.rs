@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tillsync_proto::{Job, JobRun, Micros, SessionState};
 
-use super::{TestStore, channel, on_both};
+use super::{TestStore, channel, on_both, said};
 use crate::store::{MAX_SESSION_AGE, MAX_SESSIONS, Session};
 
 on_both!(
@@ -55,7 +55,7 @@ async fn x9_sessions_are_bounded_and_newest_first(store: impl TestStore) {
     let most = u64::try_from(MAX_SESSIONS).unwrap();
     for hundred in 0..most / 100 + 1 {
         let runs: Vec<_> = (1..=100).map(|n| session("s1", hundred * 100 + n)).collect();
-        store.report(&channel("s1"), Vec::new(), &runs, Micros(1)).await.unwrap();
+        store.report(&[said("s1", Vec::new(), &runs)], Micros(1)).await.unwrap();
     }
     let page = store.sessions(None, 1).await.unwrap();
     assert_eq!(placeless(&page[0]), session("s1", most + 100));
@@ -78,7 +78,7 @@ async fn x9_sessions_are_bounded_and_newest_first(store: impl TestStore) {
 async fn x9_a_run_reported_twice_is_kept_once(store: impl TestStore) {
     store.register_channel(&channel("s1")).await.unwrap();
     for _ in 0..2 {
-        store.report(&channel("s1"), Vec::new(), &[session("s1", 1)], Micros(1)).await.unwrap();
+        store.report(&[said("s1", Vec::new(), &[session("s1", 1)])], Micros(1)).await.unwrap();
     }
     assert_eq!(store.sessions(None, 10).await.unwrap().len(), 1);
 }
@@ -107,7 +107,7 @@ async fn x9_a_run_under_way_is_a_session_that_comes_further(store: impl TestStor
         let scheduled = running(Job::Customers1010, 7, state, rows);
         let mut asked = running(Job::Upload, 8, SessionState::Available, rows);
         asked.run.run_request = 1;
-        store.report(&channel("s1"), Vec::new(), &[asked, scheduled.clone()], Micros(now)).await.unwrap();
+        store.report(&[said("s1", Vec::new(), &[asked, scheduled.clone()])], Micros(now)).await.unwrap();
         let all = store.sessions(None, 10).await.unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!(placeless(&all[0]), scheduled);
@@ -118,7 +118,7 @@ async fn x9_a_run_under_way_is_a_session_that_comes_further(store: impl TestStor
     assert!(seqs.iter().all(|seq| *seq == seqs[0]), "one session all the time: {seqs:?}");
     // A report that was held up on its way does not open it again.
     let late = running(Job::Customers1010, 7, SessionState::Downloaded, 9);
-    store.report(&channel("s1"), Vec::new(), &[late], Micros(5)).await.unwrap();
+    store.report(&[said("s1", Vec::new(), &[late])], Micros(5)).await.unwrap();
     let ended = store.session(seqs[0]).await.unwrap().unwrap();
     assert_eq!((ended.run.state, ended.run.rows), (SessionState::Applied, 12));
 }
@@ -130,13 +130,13 @@ async fn x9_a_run_that_was_cut_off_has_failed(store: impl TestStore) {
     store.request_runs(Job::Upload, &["s1".to_owned()], Micros(1)).await.unwrap();
     let other =
         Session { channel: Some(channel("s2")), ..running(Job::Upload, 7, SessionState::Uploaded, 1) };
-    store.report(&channel("s2"), Vec::new(), &[other], Micros(2)).await.unwrap();
+    store.report(&[said("s2", Vec::new(), &[other])], Micros(2)).await.unwrap();
     let both = [
         running(Job::Upload, 7, SessionState::Uploaded, 1),
         running(Job::Customers1010, 7, SessionState::Downloaded, 1),
     ];
-    store.report(&channel("s1"), Vec::new(), &both, Micros(2)).await.unwrap();
-    store.report(&channel("s1"), Vec::new(), &[], Micros(3)).await.unwrap();
+    store.report(&[said("s1", Vec::new(), &both)], Micros(2)).await.unwrap();
+    store.report(&[said("s1", Vec::new(), &[])], Micros(3)).await.unwrap();
     let all = store.sessions(None, 10).await.unwrap();
     let states: Vec<_> = all.iter().map(|session| session.run.state).collect();
     let (upload, download) = (SessionState::UploadFailed, SessionState::DownloadFailed);
@@ -155,7 +155,7 @@ async fn x9_what_was_asked_for_is_a_session_from_then_on(store: impl TestStore) 
     }
     store.request_runs(Job::Upload, &s1, Micros(10)).await.unwrap();
     // One run carries out both requests.
-    store.report(&channel("s1"), Vec::new(), &[session("s1", 2)], Micros(20)).await.unwrap();
+    store.report(&[said("s1", Vec::new(), &[session("s1", 2)])], Micros(20)).await.unwrap();
     let all = store.sessions(None, 10).await.unwrap();
     let uploads: Vec<_> = all.iter().filter(|session| session.run.job == Job::Upload).collect();
     assert_eq!(uploads.len(), 2, "no third one");
@@ -176,11 +176,11 @@ async fn x9_a_session_is_canceled_while_it_is_open_or_has_failed(store: impl Tes
     assert_eq!(store.cancel_session(open.seq).await.unwrap(), None, "it has ended");
     assert_eq!(store.cancel_session(open.seq + 1).await.unwrap(), None, "there is none");
     // The channel's report comes too late.
-    store.report(&channel("s1"), Vec::new(), &[session("s1", 1)], Micros(20)).await.unwrap();
+    store.report(&[said("s1", Vec::new(), &[session("s1", 1)])], Micros(20)).await.unwrap();
     assert_eq!(store.session(open.seq).await.unwrap(), Some(canceled));
     let run = JobRun { state: SessionState::UploadFailed, ..session("s1", 0).run };
     let failed = Session { run: JobRun { error: "gone".to_owned(), ..run }, ..session("s1", 0) };
-    store.report(&channel("s1"), Vec::new(), &[failed], Micros(30)).await.unwrap();
+    store.report(&[said("s1", Vec::new(), &[failed])], Micros(30)).await.unwrap();
     let failed = store.sessions(None, 1).await.unwrap().remove(0);
     assert!(store.cancel_session(failed.seq).await.unwrap().is_some());
 }

@@ -6,7 +6,7 @@ use tillsync_proto::{
     AttributeDefinition, AttributeRule, DefaultCustomer, Feature, FunctionalityProfile, Job, Micros, Schedule,
 };
 
-use super::{TestStore, channel, id, on_both, person, real};
+use super::{TestStore, channel, id, on_both, person, real, said};
 use crate::{
     numbers::{NumberSequence, SequenceKind},
     store::{MAX_CHANNELS, Reconfigure, Reconfigured},
@@ -51,8 +51,10 @@ async fn f2_a_profile_has_a_version_that_changes_with_it(store: impl TestStore) 
     assert_eq!(store.set_profile(&s1, &profile, 1).await.unwrap(), Some(2));
     assert_eq!(store.set_profile(&s1, &profile, 0).await.unwrap(), Some(2), "nothing changed");
     assert_eq!(store.set_profile(&s1, &profile, 1).await.unwrap(), None, "it was made from another version");
-    assert_eq!(store.profile(&s1).await.unwrap(), (profile, 2));
+    assert_eq!(store.profile(&s1).await.unwrap(), (profile.clone(), 2));
     assert_eq!(store.profile(&channel("s2")).await.unwrap().1, 1);
+    let many = store.profiles(&[channel("s2"), s1.clone(), s1]).await.unwrap();
+    assert_eq!(many, [(FunctionalityProfile::default(), 1), (profile.clone(), 2), (profile, 2)]);
 }
 
 async fn f2_flags_have_a_version_that_changes_with_them(store: impl TestStore) {
@@ -115,9 +117,16 @@ async fn s2_what_a_channel_says_of_itself_is_kept(store: impl TestStore) {
     for name in ["s2", "s1"] {
         store.register_channel(&channel(name)).await.unwrap();
     }
-    store.report(&channel("s1"), vec![1, 0, 255], &[], Micros(77)).await.unwrap();
+    store.report(&[said("s1", vec![1, 0, 255], &[])], Micros(77)).await.unwrap();
     let rows = store.channels().await.unwrap();
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["s1", "s2"]);
     assert_eq!((rows[0].last_contact_at, rows[0].status.as_deref()), (Some(77), Some(&[1, 0, 255][..])));
     assert_eq!((rows[1].last_contact_at, rows[1].status.as_deref()), (None, None));
+    // Many at once; of a channel that says it twice the newest counts.
+    let many =
+        [("s1", 2), ("s2", 3), ("s1", 4), ("nobody", 5)].map(|(name, status)| said(name, vec![status], &[]));
+    store.report(&many, Micros(78)).await.unwrap();
+    let rows = store.channels().await.unwrap();
+    let statuses: Vec<_> = rows.iter().map(|row| (row.last_contact_at, row.status.as_deref())).collect();
+    assert_eq!(statuses, [(Some(78), Some(&[4][..])), (Some(78), Some(&[3][..]))]);
 }

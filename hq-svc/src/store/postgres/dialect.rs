@@ -55,6 +55,12 @@ const FORGET_PROCESSES: &str =
 const LISTENING: &str = "select distinct unnest(channels) from processes \
      where id is distinct from $1 and seen_at > clock_timestamp() - make_interval(secs => $2)";
 
+const REPORT: &str = "update channels set status = said.status, last_contact_at = $3 \
+     from unnest($1::text[], $2::bytea[]) said (channel_id, status) where channels.id = said.channel_id";
+const CUT_OFF: &str = "update sessions set state = case when job = $3 then 9 else 10 end, error = 'the run was cut off' \
+     where channel_id = any($1) and run_request = 0 and kept_at < $2 and state in (1, 2, 3, 4, 5)";
+const PROFILES: &str = "select id, profile, profile_version from channels where id = any($1)";
+
 const SHARING: &str = "select t.kind, t.term, t.customer_id \
      from unnest($1::smallint[], $2::text[]) asked (kind, term) \
      join customer_terms t on t.kind = asked.kind and t.term = asked.term limit $3";
@@ -239,6 +245,25 @@ pub(super) async fn sharing(db: &PgPool, terms: &[(i16, String)], limit: usize) 
     let (kinds, texts): (Vec<i16>, Vec<String>) = terms.iter().cloned().unzip();
     let query = sqlx::query_as(SHARING).bind(kinds).bind(texts).bind(rows::limit(limit));
     Ok(query.fetch_all(db).await?)
+}
+
+/// What channels say of themselves, each once.
+pub(super) async fn report(tx: &mut PgConnection, said: &[(&str, &[u8])], now: Micros) -> Result<()> {
+    let (channels, statuses): (Vec<&str>, Vec<&[u8]>) = said.iter().copied().unzip();
+    sqlx::query(REPORT).bind(channels).bind(statuses).bind(now.0).execute(tx).await?;
+    Ok(())
+}
+
+/// The scheduled runs of channels that were under way, and that their newest report knows nothing of. States 9 and 10:
+/// the upload or the download has failed.
+pub(super) async fn cut_off(tx: &mut PgConnection, channels: &[&str], now: Micros) -> Result<()> {
+    sqlx::query(CUT_OFF).bind(channels).bind(now.0).bind(Job::Upload.name()).execute(tx).await?;
+    Ok(())
+}
+
+/// The profiles of those channels that are known.
+pub(super) async fn profiles(db: &PgPool, channels: &[&str]) -> Result<Vec<rows::ProfileColumns>> {
+    Ok(sqlx::query_as(PROFILES).bind(channels).fetch_all(db).await?)
 }
 
 /// Makes one more request for each channel, and gives their numbers.

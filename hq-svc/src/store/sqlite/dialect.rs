@@ -1,6 +1,9 @@
 //! What only SQLite does so: lists are one JSON parameter, and whoever writes has the only writer.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+};
 
 use service_kit::{
     database::{BEGIN_IMMEDIATE, Sqlite},
@@ -50,6 +53,14 @@ const SET_ASIDE: &str = "update arrivals set attempts = attempts + 1, reason = n
      from (select value ->> 0 as seq, value ->> 1 as reason, value ->> 2 as message, \
         value ->> 3 as next_attempt_at from json_each($1)) new \
      where arrivals.arrival_seq = new.seq and online_operation_completed = 0";
+
+const REPORT: &str = "update channels set status = unhex(said.value ->> 1), last_contact_at = $2 \
+     from json_each($1) said where channels.id = said.value ->> 0";
+const CUT_OFF: &str = "update sessions set state = case when job = $3 then 9 else 10 end, error = 'the run was cut off' \
+     where channel_id in (select value from json_each($1)) and run_request = 0 and kept_at < $2 \
+     and state in (1, 2, 3, 4, 5)";
+const PROFILES: &str = "select id, profile, profile_version from channels \
+     where id in (select value from json_each($1))";
 
 const SHARING: &str = "select t.kind, t.term, t.customer_id from json_each($1) asked \
      join customer_terms t on t.kind = asked.value ->> 0 and t.term = asked.value ->> 1 limit $2";
@@ -212,6 +223,32 @@ pub(super) async fn arrive(
 pub(super) async fn sharing(db: &Sqlite, terms: &[(i16, String)], limit: usize) -> Result<Vec<TermRow>> {
     let query = sqlx::query_as(SHARING).bind(rows::write(&terms)?).bind(rows::limit(limit));
     Ok(query.fetch_all(&db.readers).await?)
+}
+
+/// What channels say of themselves, each once.
+pub(super) async fn report(tx: &mut SqliteConnection, said: &[(&str, &[u8])], now: Micros) -> Result<()> {
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    };
+    let said: Vec<(&str, String)> = said.iter().map(|(channel, status)| (*channel, hex(status))).collect();
+    sqlx::query(REPORT).bind(rows::write(&said)?).bind(now.0).execute(tx).await?;
+    Ok(())
+}
+
+/// The scheduled runs of channels that were under way, and that their newest report knows nothing of. States 9 and 10:
+/// the upload or the download has failed.
+pub(super) async fn cut_off(tx: &mut SqliteConnection, channels: &[&str], now: Micros) -> Result<()> {
+    let query = sqlx::query(CUT_OFF).bind(rows::write(&channels)?).bind(now.0).bind(Job::Upload.name());
+    query.execute(tx).await?;
+    Ok(())
+}
+
+/// The profiles of those channels that are known.
+pub(super) async fn profiles(db: &Sqlite, channels: &[&str]) -> Result<Vec<rows::ProfileColumns>> {
+    Ok(sqlx::query_as(PROFILES).bind(rows::write(&channels)?).fetch_all(&db.readers).await?)
 }
 
 /// Makes one more request for each channel, and gives their numbers.
