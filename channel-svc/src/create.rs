@@ -1,20 +1,18 @@
 //! Creating a customer: sync, async, and from sync to async where headquarters cannot be reached.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use service_kit::deadline::Deadline;
-use tillsync_proto::{
-    Content, CustomerId, Feature, Micros, Violations, convert, enhanced_fields, pb::common,
-};
+use tillsync_proto::{CustomerId, Feature, Micros, Violations, convert, enhanced_fields, pb::common};
 use uuid::Uuid;
 
 use crate::{
     breaker::CIRCUIT_OPEN,
-    customers::Customers,
+    customers::{Customers, logged},
     error::Error,
     log::{
         Appended,
-        entry::{CreatePath, Entry, Origin, Row, pending},
+        entry::{CreatePath, Entry, Origin, Row},
     },
     rts::{CallError, Failure, FailureKind, Spent},
     store::Store,
@@ -54,9 +52,10 @@ struct Draft {
     id: CustomerId,
     /// Minted by the caller: it may be a repeat.
     check: bool,
-    content: Content,
     /// The content on the wire.
-    wire: common::Customer,
+    content: common::Customer,
+    /// The fields of it that need flag E2 on an async create.
+    enhanced: Vec<String>,
     fingerprint: Uuid,
     created_at: Micros,
 }
@@ -77,17 +76,22 @@ impl<S: Store> Customers<S> {
         });
         let mut content = content.map_err(|violations| violations.under("customer"))?;
         // A repeat is recognised by what was asked for, whatever the default customer is by then (rules M9, M11).
-        let (mut wire, fingerprint) = content.to_wire();
-        if let Some(default) = &settings.profile.default_customer
-            && default.fill(&mut content, settings.features.has(Feature::E2))
-        {
-            wire = (&content).into();
+        let mut asked = None;
+        if let Some(default) = &settings.profile.default_customer {
+            let before = content.clone();
+            if default.fill(&mut content, settings.features.has(Feature::E2)) {
+                asked = Some(before.fingerprint());
+            }
         }
+        let enhanced = enhanced_fields(&content);
+        let (content, own) = content.into_wire();
+        let fingerprint = asked.unwrap_or(own);
         if self.offline && settings.profile.filter_shared_customer_data {
             return Err(Error::SharedDataFiltered);
         }
         let created_at = Micros(self.clock.wall_micros());
-        let draft = Draft { id, check: create.id.is_some(), content, wire, fingerprint, created_at };
+        let check = create.id.is_some();
+        let draft = Draft { id, check, content, enhanced, fingerprint, created_at };
         let to_log = self.offline || settings.profile.create_customer_async;
         if create.validate_only {
             return Box::pin(self.preview(draft, to_log)).await;
@@ -124,21 +128,16 @@ impl<S: Store> Customers<S> {
             return Ok(Created { path: None, ..known });
         }
         if to_log {
-            self.check_enhanced(&draft.content, None)?;
+            self.check_enhanced(draft.enhanced, None)?;
         }
-        let origin = Origin { fingerprint: draft.fingerprint, path: Some(CreatePath::Async) };
-        let (_, customer) = pending(draft.id, draft.content, draft.wire, draft.created_at, origin);
+        let customer = convert::pending(draft.id, draft.content, draft.fingerprint, draft.created_at);
         Ok(Created { customer, path: None, called: None })
     }
 
     /// Without flag E2 some fields cannot travel on an async create: they are refused by name, never dropped
     /// (rules E2, L4).
-    fn check_enhanced(&self, content: &Content, cause: Option<&'static str>) -> Result<(), Error> {
-        if self.current.has(Feature::E2) {
-            return Ok(());
-        }
-        let fields = enhanced_fields(content);
-        if fields.is_empty() {
+    fn check_enhanced(&self, fields: Vec<String>, cause: Option<&'static str>) -> Result<(), Error> {
+        if fields.is_empty() || self.current.has(Feature::E2) {
             return Ok(());
         }
         let fields = fields.into_iter().map(|field| format!("customer.{field}")).collect();
@@ -151,15 +150,13 @@ impl<S: Store> Customers<S> {
         path: CreatePath,
         cause: Option<&'static str>,
     ) -> Result<Created, Error> {
-        self.check_enhanced(&draft.content, cause)?;
-        let Draft { id, check, content, wire, fingerprint, created_at } = draft;
-        let answered = Some(path);
-        let (row, wire) =
-            pending(id, content, wire, created_at, Origin { fingerprint, path: answered.clone() });
-        let (body, wire) = row.encode(wire);
-        match self.log.append(Entry::encoded(row, body), check).await? {
-            Appended::New(_) => Ok(Created { customer: wire, path: answered, called: None }),
-            Appended::Known(entry) => Ok(Created::known(&entry.row)),
+        let Draft { id, check, content, enhanced, fingerprint, created_at } = draft;
+        self.check_enhanced(enhanced, cause)?;
+        let origin = Origin { fingerprint, path: Some(path) };
+        let (entry, customer) = Entry::create(id, content, created_at, &origin);
+        match self.log.append(entry, check).await? {
+            Appended::New(_) => Ok(Created { customer, path: origin.path, called: None }),
+            Appended::Known(entry) => Ok(Created::known(&logged(&entry)?)),
             Appended::Taken => Err(Error::GuidTaken(id.to_string())),
             Appended::Refused(_) | Appended::Nothing => Err(Error::Internal),
         }
@@ -169,7 +166,7 @@ impl<S: Store> Customers<S> {
         let wire = common::Customer {
             customer_id: draft.id.to_string(),
             create_time: Some(draft.created_at.into()),
-            ..draft.wire.clone()
+            ..draft.content.clone()
         };
         let settings = self.current.get();
         let profile = &settings.profile;
@@ -186,8 +183,8 @@ impl<S: Store> Customers<S> {
         let failure = match result {
             Ok((row, spent)) => {
                 let origin = Some(Origin { fingerprint: draft.fingerprint, path: Some(CreatePath::Sync) });
-                let entry: Arc<Entry> = self.keep(Row { origin, ..row }).await?;
-                return Ok(Created { called: Some((took, spent)), ..Created::known(&entry.row) });
+                let row = self.keep(Row { origin, ..row }).await?;
+                return Ok(Created { called: Some((took, spent)), ..Created::known(&row) });
             }
             Err(CallError::Failed(failure)) if profile.async_fallback => failure,
             Err(error) => return Err(error.into()),

@@ -23,7 +23,7 @@ use crate::{
     },
     metrics::Metrics,
     rts::{CallError, Rts},
-    store::{Settings, Store},
+    store::{Settings, Store, StoreError},
     watchers::Watchers,
 };
 
@@ -225,7 +225,7 @@ impl<S: Store> Customers<S> {
     async fn at_hand(&self, id: CustomerId) -> Result<Option<Row>, Error> {
         let tail = self.tail.get(id);
         let tables = self.store.rows(&[id]).await?.pop();
-        Ok(together(tables, tail.as_deref()))
+        Ok(together(tables, tail.as_deref()).map_err(StoreError::from)?)
     }
 
     /// The same for many, in the order of their GUIDs.
@@ -233,8 +233,9 @@ impl<S: Store> Customers<S> {
         let tails: Vec<Option<Arc<Entry>>> = ids.iter().map(|id| self.tail.get(*id)).collect();
         let mut tables: std::collections::HashMap<CustomerId, Row> =
             self.store.rows(ids).await?.into_iter().map(|row| (row.customer.id, row)).collect();
-        let rows = ids.iter().zip(tails);
-        Ok(rows.filter_map(|(id, tail)| together(tables.remove(id), tail.as_deref())).collect())
+        let rows = ids.iter().zip(tails).map(|(id, tail)| together(tables.remove(id), tail.as_deref()));
+        let rows = rows.filter_map(Result::transpose).collect::<Result<_, _>>();
+        Ok(rows.map_err(StoreError::from)?)
     }
 
     /// How long a call to headquarters may take: as the profile says, and no longer than what remains of the
@@ -248,12 +249,17 @@ impl<S: Store> Customers<S> {
 
     /// Keeps what headquarters has told about a customer; returns after the commit (rule M8). In a task of its
     /// own callers may go away: headquarters has done it, so it is kept.
-    pub(crate) async fn keep(&self, row: Row) -> Result<Arc<Entry>, Error> {
+    pub(crate) async fn keep(&self, row: Row) -> Result<Row, Error> {
         match self.log.append(Entry::new(row), false).await? {
-            Appended::New(entry) | Appended::Known(entry) => Ok(entry),
+            Appended::New(entry) | Appended::Known(entry) => logged(&entry),
             Appended::Taken | Appended::Refused(_) | Appended::Nothing => Err(Error::Internal),
         }
     }
+}
+
+/// The row of an entry that stands in the log.
+pub(crate) fn logged(entry: &Entry) -> Result<Row, Error> {
+    Ok(entry.row().map_err(StoreError::from)?.into_owned())
 }
 
 /// A reference as headquarters is sent it.

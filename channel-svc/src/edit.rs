@@ -14,7 +14,7 @@ use tillsync_proto::{
 use uuid::Uuid;
 
 use crate::{
-    customers::{Customers, reference},
+    customers::{Customers, logged, reference},
     error::Error,
     log::{
         Appended, EditRefusal, EditRequest,
@@ -78,7 +78,7 @@ impl<S: Store> Customers<S> {
         let this = self.clone();
         told(async move {
             let row = this.rts.update(message, this.call_time(deadline)).await?;
-            Ok(this.keep(row).await?.row.clone())
+            this.keep(row).await
         })
         .await
     }
@@ -188,7 +188,7 @@ impl<S: Store> Customers<S> {
         let this = self.clone();
         told(async move {
             let (row, number) = this.rts.issue_card(message, this.call_time(deadline)).await?;
-            Ok((this.keep(row).await?.row.clone(), number))
+            Ok((this.keep(row).await?, number))
         })
         .await
     }
@@ -213,7 +213,7 @@ impl<S: Store> Customers<S> {
         let (this, id, wire) = (self.clone(), known.customer.id, (&address).into());
         told(async move {
             let row = this.rts.save_address(id, wire, this.call_time(deadline)).await?;
-            Ok(this.keep(row).await?.row.clone())
+            this.keep(row).await
         })
         .await
     }
@@ -224,7 +224,7 @@ impl<S: Store> Customers<S> {
         let made_at = Micros(self.clock.wall_micros());
         let edit = EditRequest { customer, base: Some(base), change, previous: None, made_at, etag };
         match self.log.edit(edit).await? {
-            Appended::New(entry) | Appended::Known(entry) => Ok(entry.row.clone()),
+            Appended::New(entry) | Appended::Known(entry) => logged(&entry),
             Appended::Refused(EditRefusal::Changed) => Err(Error::EtagMismatch(customer)),
             Appended::Refused(EditRefusal::Invalid(violations)) => Err(violations.under(path).into()),
             Appended::Refused(EditRefusal::TooMany) => {

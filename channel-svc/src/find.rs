@@ -9,7 +9,7 @@ use crate::{
     customers::{Customers, Scope},
     error::Error,
     log::{entry::Row, together},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// How deep a search goes: customers beyond this many are not listed. Whoever wants them all lists them.
@@ -78,7 +78,8 @@ impl<S: Store> Customers<S> {
 
         self.level().await?;
         // The tail first: what is on its way to the tables is found there.
-        let mut ranks: HashMap<CustomerId, usize> = self.tail.ranks(&search.criterion);
+        let mut ranks: HashMap<CustomerId, usize> =
+            self.tail.ranks(&search.criterion).map_err(StoreError::from)?;
         // Those of the tables that the tail knows better may fall away, so as many more are asked for.
         for (id, rank) in self.store.search(&search.criterion, end + 1 + ranks.len()).await? {
             ranks.entry(id).or_insert(rank);
@@ -115,7 +116,8 @@ impl<S: Store> Customers<S> {
                 continue;
             }
             let known = rows.remove(&entry.id());
-            rows.extend(together(known, Some(entry)).map(|row| (entry.id(), row)));
+            let row = together(known, Some(entry)).map_err(StoreError::from)?;
+            rows.extend(row.map(|row| (entry.id(), row)));
         }
         let mut rows: Vec<Row> = rows.into_values().collect();
         rows.sort_unstable_by_key(|row| row.customer.id);

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     log::{
         Appended, EditRefusal, EditRequest,
-        entry::{CreatePath, Entry, Origin, pending},
+        entry::{CreatePath, Entry, Origin},
     },
     store::Store,
 };
@@ -71,7 +71,7 @@ impl<S: Store> Customers<S> {
         match self.enter(read).await {
             Ok(Appended::New(_)) => outcome(OperationResult::Arrived, String::new(), ""),
             Ok(Appended::Known(entry)) => {
-                let number = entry.row.customer.account_number.clone().unwrap_or_default();
+                let number = entry.account_number().unwrap_or_default().to_owned();
                 outcome(OperationResult::Known, number, "")
             }
             Ok(Appended::Taken) => kept(Reason::GuidTaken),
@@ -96,12 +96,10 @@ impl<S: Store> Customers<S> {
             }
         };
         let entry = || {
-            let (wire, own) = content.to_wire();
+            let (wire, own) = content.clone().into_wire();
             let fingerprint = fingerprint.unwrap_or(own);
             let origin = Origin { fingerprint, path: Some(CreatePath::Async) };
-            let (row, wire) = pending(id, content.clone(), wire, logged_at, origin);
-            let (body, _) = row.encode(wire);
-            Entry::encoded(row, body)
+            Entry::create(id, wire, logged_at, &origin).0
         };
         match self.log.append(entry(), true).await? {
             // The GUID has other content: an answer was lost, and the form was changed before it was sent again. It

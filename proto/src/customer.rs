@@ -125,13 +125,13 @@ impl Content {
     /// node and in every version that knows the same fields (rule M9).
     #[must_use]
     pub fn fingerprint(&self) -> Uuid {
-        self.to_wire().1
+        self.clone().into_wire().1
     }
 
     /// The wire form, only what was entered, and the fingerprint: each is made of the other, so who needs both
-    /// makes them at once. [`Customer::complete`] adds the rest.
+    /// makes them at once. [`crate::convert::pending`] adds the rest.
     #[must_use]
-    pub fn to_wire(&self) -> (pb::common::Customer, Uuid) {
+    pub fn into_wire(self) -> (pb::common::Customer, Uuid) {
         use prost::Message as _;
         let wire = pb::common::Customer::from(self);
         let fingerprint = Uuid::new_v5(&FINGERPRINT, &wire.encode_to_vec());

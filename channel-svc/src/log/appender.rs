@@ -18,7 +18,7 @@ use tracing::error;
 
 use super::{
     Tail,
-    entry::{Edit, Entry, MAX_EDITS, Row},
+    entry::{Edit, Entry, EntryError, MAX_EDITS, Row},
     pack::pack,
     tail::together,
     unpack,
@@ -243,7 +243,7 @@ impl<S: Store> Appender<S> {
 
     /// The verdicts on a batch, and what to append for it.
     async fn decide(&self, items: &[Item]) -> Result<(Vec<Appended>, Vec<Arc<Entry>>), StoreError> {
-        Ok(decide(items, self.known(items).await?, self.tail.newest() + 1))
+        Ok(decide(items, self.known(items).await?, self.tail.newest() + 1)?)
     }
 
     /// False: another process has appended meanwhile; nothing was written.
@@ -296,7 +296,7 @@ impl<S: Store> Appender<S> {
         for row in self.store.rows(&ids).await? {
             let id = row.customer.id;
             let tail = known.get(&id).map(AsRef::as_ref);
-            known.extend(together(Some(row), tail).map(|row| (id, Arc::new(Entry::new(row)))));
+            known.extend(together(Some(row), tail)?.map(|row| (id, Arc::new(Entry::new(row)))));
         }
         Ok(known)
     }
@@ -330,58 +330,64 @@ fn failed(error: &StoreError) -> LogError {
 type Known = HashMap<CustomerId, Arc<Entry>>;
 
 /// The verdict for each item, and the entries to append, which are numbered from `first` on.
-fn decide(items: &[Item], mut known: Known, first: u64) -> (Vec<Appended>, Vec<Arc<Entry>>) {
+fn decide(
+    items: &[Item],
+    mut known: Known,
+    first: u64,
+) -> Result<(Vec<Appended>, Vec<Arc<Entry>>), EntryError> {
     let mut new = Vec::with_capacity(items.len());
-    let verdicts = items.iter().map(|item| {
+    let mut verdict = |item: &Item| {
         let entry = match item {
             Item::New(entry) => {
                 // An edit behind it in the same commit builds on it.
                 if let Some(there) = known.get_mut(&entry.id())
-                    && let Some(row) = there.row.merged(&entry.row)
+                    && let Some(merged) = there.merged(entry)?
                 {
-                    *there = Arc::new(Entry::new(row));
+                    *there = Arc::new(merged);
                 }
                 Arc::clone(entry)
             }
             Item::Create(entry) => match known.entry(entry.id()) {
                 hash_map::Entry::Occupied(there) => {
-                    let asked = entry.row.origin.as_ref().map(|origin| origin.fingerprint);
-                    return match asked.is_none_or(|fingerprint| there.get().row.repeats(fingerprint)) {
-                        true => Appended::Known(Arc::clone(there.get())),
+                    let asked = entry.row()?.origin.as_ref().map(|origin| origin.fingerprint);
+                    let there = there.get();
+                    let row = there.row()?;
+                    return Ok(match asked.is_none_or(|fingerprint| row.repeats(fingerprint)) {
+                        true => Appended::Known(Arc::clone(there)),
                         false => Appended::Taken,
-                    };
+                    });
                 }
                 hash_map::Entry::Vacant(place) => Arc::clone(place.insert(Arc::clone(entry))),
             },
             Item::Edit(edit) => {
                 let seq = first + u64::try_from(new.len()).unwrap_or_default();
-                match make(edit, &known, seq) {
+                match make(edit, &known, seq)? {
                     Ok(entry) => {
                         known.insert(entry.id(), Arc::clone(&entry));
                         entry
                     }
-                    Err(verdict) => return verdict,
+                    Err(verdict) => return Ok(verdict),
                 }
             }
-            Item::Reach(_) => return Appended::Nothing,
+            Item::Reach(_) => return Ok(Appended::Nothing),
         };
         new.push(Arc::clone(&entry));
-        Appended::New(entry)
-    });
-    let verdicts = verdicts.collect();
-    (verdicts, new)
+        Ok(Appended::New(entry))
+    };
+    let verdicts = items.iter().map(&mut verdict).collect::<Result<_, EntryError>>()?;
+    Ok((verdicts, new))
 }
 
 /// The entry of an edit, or why there is none.
-fn make(edit: &EditRequest, known: &Known, seq: u64) -> Result<Arc<Entry>, Appended> {
+fn make(edit: &EditRequest, known: &Known, seq: u64) -> Result<Result<Arc<Entry>, Appended>, EntryError> {
     let EditRequest { customer, base, change, previous, made_at, etag } = edit;
-    let refused = |refusal| Err(Appended::Refused(refusal));
+    let refused = |refusal| Ok(Err(Appended::Refused(refusal)));
     let there = match (known.get(customer), base) {
         (Some(there), _) => Arc::clone(there),
         (None, Some(base)) => Arc::new(Entry::new(base.clone())),
         (None, None) => return refused(EditRefusal::Unknown),
     };
-    let row = &there.row;
+    let row = there.row()?;
     if !etag.is_empty() && row.customer.etag() != *etag {
         return refused(EditRefusal::Changed);
     }
@@ -389,7 +395,8 @@ fn make(edit: &EditRequest, known: &Known, seq: u64) -> Result<Arc<Entry>, Appen
     let previous = previous.clone().unwrap_or_else(|| Previous::of(change, content));
     let edited = row.edited(Edit { seq, logged_at: *made_at, change: change.clone(), previous });
     if edited.customer.content == *content {
-        return Err(Appended::Known(there));
+        drop(row);
+        return Ok(Err(Appended::Known(there)));
     }
     if let Err(violations) = edited.customer.content.validate() {
         return refused(EditRefusal::Invalid(violations));
@@ -397,5 +404,5 @@ fn make(edit: &EditRequest, known: &Known, seq: u64) -> Result<Arc<Entry>, Appen
     if row.edits.len() >= MAX_EDITS {
         return refused(EditRefusal::TooMany);
     }
-    Ok(Arc::new(Entry::new(edited)))
+    Ok(Ok(Arc::new(Entry::new(edited))))
 }

@@ -1,12 +1,11 @@
 //! A customer as this channel keeps it, how two versions of one are put together, and how it is stored: the
 //! log and the tables hold the same bytes.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
 use prost::Message as _;
 use tillsync_proto::{
-    Change, Content, Customer, CustomerId, Micros, Operation, Previous, Term, Violations, convert,
-    pb::common, terms,
+    Change, Customer, CustomerId, Micros, Operation, Previous, Term, Violations, convert, pb::common, terms,
 };
 use uuid::Uuid;
 
@@ -159,23 +158,13 @@ impl Row {
         Some(row)
     }
 
-    /// Encodes the row. Takes its customer in wire form, if that has been made already, and gives it back.
-    pub fn encode(&self, wire: common::Customer) -> (Vec<u8>, common::Customer) {
+    /// Encodes the row.
+    pub fn encode(&self) -> Vec<u8> {
         let (epoch, version) =
             self.stamp.as_ref().map_or_else(Default::default, |s| (s.epoch.clone(), s.version));
-        let fingerprint = self.origin.as_ref().map(|origin| origin.fingerprint.into_bytes().to_vec());
-        let (path, cause) = match self.origin.as_ref().and_then(|origin| origin.path.as_ref()) {
-            None => (0, String::new()),
-            Some(CreatePath::Sync) => (1, String::new()),
-            Some(CreatePath::Async) => (2, String::new()),
-            Some(CreatePath::Fallback { cause }) => (3, cause.clone()),
-        };
         let edits = self.edits.iter().map(|edit| edit.operation(self.customer.id)).collect();
-        let (fingerprint, included) = (fingerprint.unwrap_or_default(), self.included);
-        let stored =
-            Stored { customer: Some(wire), epoch, version, fingerprint, path, cause, edits, included };
-        let bytes = stored.encode_to_vec();
-        (bytes, stored.customer.unwrap_or_default())
+        let stored = Stored::new((&self.customer).into(), self.origin.as_ref());
+        Stored { epoch, version, edits, included: self.included, ..stored }.encode_to_vec()
     }
 
     /// Reads an encoded row.
@@ -293,6 +282,20 @@ struct Stored {
     included: u64,
 }
 
+impl Stored {
+    /// What was created and how, and nothing that came later.
+    fn new(customer: common::Customer, origin: Option<&Origin>) -> Self {
+        let (path, cause) = match origin.and_then(|origin| origin.path.as_ref()) {
+            None => (0, String::new()),
+            Some(CreatePath::Sync) => (1, String::new()),
+            Some(CreatePath::Async) => (2, String::new()),
+            Some(CreatePath::Fallback { cause }) => (3, cause.clone()),
+        };
+        let fingerprint = origin.map(|origin| origin.fingerprint.into_bytes().to_vec()).unwrap_or_default();
+        Self { customer: Some(customer), fingerprint, path, cause, ..Self::default() }
+    }
+}
+
 /// Why stored bytes are not a row. Never repeats what they hold (rule Z5).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EntryError {
@@ -307,51 +310,132 @@ pub(crate) enum EntryError {
     Customer(#[from] Violations),
 }
 
-/// A row with what is made from it at most once.
+/// A customer in the log: the row or its encoded form, and what is made from that at most once.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// The row.
-    pub row: Row,
-    body: OnceLock<Vec<u8>>,
+    id: CustomerId,
+    form: Form,
     terms: OnceLock<Vec<Term>>,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// An async create alone, encoded. Under load tens of thousands of them wait for the tables: one piece of memory
+    /// each, where a row is made of dozens.
+    Create(Vec<u8>),
+    /// Anything else.
+    Row(Box<Row>, OnceLock<Vec<u8>>),
 }
 
 impl Entry {
     /// An entry that is encoded when somebody needs it so.
     pub fn new(row: Row) -> Self {
-        Self { row, body: OnceLock::new(), terms: OnceLock::new() }
+        Self::of(row.customer.id, Form::Row(Box::new(row), OnceLock::new()))
     }
 
-    /// An entry with its encoded form.
-    pub fn encoded(row: Row, body: Vec<u8>) -> Self {
-        Self { row, body: OnceLock::from(body), terms: OnceLock::new() }
+    /// An async create that is about to be logged, from the wire form of what was entered; and its own wire form, as a till
+    /// is shown it.
+    pub fn create(
+        id: CustomerId,
+        content: common::Customer,
+        created_at: Micros,
+        origin: &Origin,
+    ) -> (Self, common::Customer) {
+        let wire = convert::pending(id, content, origin.fingerprint, created_at);
+        let mut stored = Stored::new(wire, Some(origin));
+        let body = stored.encode_to_vec();
+        (Self::of(id, Form::Create(body)), stored.customer.take().unwrap_or_default())
+    }
+
+    /// An entry from its encoded form.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        let row = Row::decode(bytes)?;
+        let id = row.customer.id;
+        Ok(Self::of(
+            id,
+            match row.is_create() {
+                true => Form::Create(bytes.to_vec()),
+                false => Form::Row(Box::new(row), OnceLock::from(bytes.to_vec())),
+            },
+        ))
+    }
+
+    fn of(id: CustomerId, form: Form) -> Self {
+        Self { id, form, terms: OnceLock::new() }
     }
 
     /// Whose entry it is.
     pub fn id(&self) -> CustomerId {
-        self.row.customer.id
+        self.id
+    }
+
+    /// The row.
+    ///
+    /// # Errors
+    ///
+    /// The encoded form cannot be read; that has been made or read here, so it can.
+    pub fn row(&self) -> Result<Cow<'_, Row>, EntryError> {
+        Ok(match &self.form {
+            Form::Create(body) => Cow::Owned(Row::decode(body)?),
+            Form::Row(row, _) => Cow::Borrowed(row),
+        })
     }
 
     /// The encoded form.
     pub fn body(&self) -> &[u8] {
-        self.body.get_or_init(|| self.row.encode((&self.row.customer).into()).0)
+        match &self.form {
+            Form::Create(body) => body,
+            Form::Row(row, body) => body.get_or_init(|| row.encode()),
+        }
     }
 
     /// Everything the customer can be found by (rule C3).
-    pub fn terms(&self) -> &[Term] {
-        self.terms.get_or_init(|| terms(&self.row.customer))
+    ///
+    /// # Errors
+    ///
+    /// As [`Entry::row`].
+    pub fn terms(&self) -> Result<&[Term], EntryError> {
+        if self.terms.get().is_none() {
+            let found = terms(&self.row()?.customer);
+            let _ = self.terms.set(found);
+        }
+        Ok(self.terms.get().map(Vec::as_slice).unwrap_or_default())
     }
-}
 
-/// A pending customer that is about to be logged, and its wire form.
-pub(crate) fn pending(
-    id: CustomerId,
-    content: Content,
-    wire: common::Customer,
-    created_at: Micros,
-    origin: Origin,
-) -> (Row, common::Customer) {
-    let customer = Customer { id, account_number: None, content, loyalty_cards: Vec::new(), created_at };
-    let wire = customer.complete(wire, origin.fingerprint);
-    (Row::new(customer, None, Some(origin)), wire)
+    /// Whether it is an async create, alone.
+    pub fn is_create(&self) -> bool {
+        match &self.form {
+            Form::Create(_) => true,
+            Form::Row(row, _) => row.is_create(),
+        }
+    }
+
+    /// See [`Row::is_operation`].
+    pub fn is_operation(&self, seq: u64) -> bool {
+        match &self.form {
+            Form::Create(_) => true,
+            Form::Row(row, _) => row.is_operation(seq),
+        }
+    }
+
+    /// The account number; a create alone has none.
+    pub fn account_number(&self) -> Option<&str> {
+        match &self.form {
+            Form::Create(_) => None,
+            Form::Row(row, _) => row.customer.account_number.as_deref(),
+        }
+    }
+
+    /// What is there once another entry of the same customer has come in; nothing if that changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entry::row`].
+    pub fn merged(&self, incoming: &Self) -> Result<Option<Self>, EntryError> {
+        Ok(self.row()?.merged(&*incoming.row()?).map(Self::new))
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, EntryError, Row};
+use super::entry::{Entry, EntryError};
 use crate::store::{LogRow, StoreError};
 
 /// A log row is closed when it has reached this many bytes.
@@ -21,7 +21,7 @@ pub(super) fn pack(first: u64, entries: &[Arc<Entry>]) -> Vec<LogRow> {
             let _ = prost::encode_length_delimiter(bytes.len(), &mut row.body);
             row.body.extend_from_slice(bytes);
             row.through = seq;
-            if entry.row.is_operation(seq) {
+            if entry.is_operation(seq) {
                 row.operation_through = Some(seq);
             }
         }
@@ -59,7 +59,5 @@ pub(crate) fn slices(row: &LogRow) -> Result<Vec<(u64, &[u8])>, StoreError> {
 /// [`StoreError::Inconsistent`].
 pub(crate) fn unpack(row: &LogRow) -> Result<Vec<(u64, Arc<Entry>)>, StoreError> {
     let entries = slices(row)?.into_iter();
-    entries
-        .map(|(seq, bytes)| Ok((seq, Arc::new(Entry::encoded(Row::decode(bytes)?, bytes.to_vec())))))
-        .collect()
+    entries.map(|(seq, bytes)| Ok((seq, Arc::new(Entry::decode(bytes)?)))).collect()
 }

@@ -12,7 +12,7 @@ use std::{
 use tillsync_proto::{Criterion, CustomerId};
 use tokio::sync::Notify;
 
-use super::entry::{Entry, Row};
+use super::entry::{Entry, EntryError, Row};
 
 /// The newest part of the log, in memory. Bounded by the appender, which waits for [`Tail::room`].
 pub(crate) struct Tail {
@@ -72,13 +72,15 @@ impl Tail {
             let id = entry.id();
             let known = match state.customers.get(&id) {
                 None => Arc::clone(&entry),
-                Some((_, before)) => match before.row.merged(&entry.row) {
-                    None => Arc::clone(before),
-                    Some(row) => Arc::new(Entry::new(row)),
+                Some((_, before)) => match before.merged(&entry) {
+                    Ok(None) => Arc::clone(before),
+                    Ok(Some(merged)) => Arc::new(merged),
+                    // What cannot be read says so to whoever reads it.
+                    Err(_) => Arc::clone(&entry),
                 },
             };
-            if let Some(number) = &known.row.customer.account_number {
-                state.accounts.insert(number.clone(), id);
+            if let Some(number) = known.account_number() {
+                state.accounts.insert(number.to_owned(), id);
             }
             state.customers.insert(id, (seq, known));
             state.queue.push_back((seq, entry));
@@ -96,7 +98,7 @@ impl Tail {
             let id = entry.id();
             if state.customers.get(&id).is_some_and(|(newest, _)| *newest == seq)
                 && let Some((_, known)) = state.customers.remove(&id)
-                && let Some(number) = &known.row.customer.account_number
+                && let Some(number) = known.account_number()
             {
                 state.accounts.remove(number);
             }
@@ -118,7 +120,7 @@ impl Tail {
     /// The numbers of those that are async creates.
     pub fn creates(&self) -> Vec<u64> {
         let state = self.read();
-        state.queue.iter().filter(|(_, entry)| entry.row.is_create()).map(|(seq, _)| *seq).collect()
+        state.queue.iter().filter(|(_, entry)| entry.is_create()).map(|(seq, _)| *seq).collect()
     }
 
     /// What the tail knows of a customer.
@@ -138,11 +140,19 @@ impl Tail {
 
     /// The customers in the tail that match, with their rank; and with 0 those that do not match and may have matched
     /// before, so that what the tables say of them can be left out. A create alone never did.
-    pub fn ranks(&self, criterion: &Criterion) -> HashMap<CustomerId, usize> {
-        let customers = self.customers();
-        let ranks = customers.iter().map(|entry| (entry, criterion.rank(entry.terms())));
-        let told = ranks.filter(|(entry, rank)| *rank > 0 || !entry.row.is_create());
-        told.map(|(entry, rank)| (entry.id(), rank)).collect()
+    ///
+    /// # Errors
+    ///
+    /// As [`Entry::row`].
+    pub fn ranks(&self, criterion: &Criterion) -> Result<HashMap<CustomerId, usize>, EntryError> {
+        let mut ranks = HashMap::new();
+        for entry in self.customers() {
+            let rank = criterion.rank(entry.terms()?);
+            if rank > 0 || !entry.is_create() {
+                ranks.insert(entry.id(), rank);
+            }
+        }
+        Ok(ranks)
     }
 
     /// Waits until there is room for one more batch.
@@ -180,12 +190,17 @@ impl Tail {
 }
 
 /// What is known of a customer from the tables and from the tail, which is newer.
-pub(crate) fn together(tables: Option<Row>, tail: Option<&Entry>) -> Option<Row> {
-    match (tables, tail) {
-        (tables, None) => tables,
-        (None, Some(tail)) => Some(tail.row.clone()),
-        (Some(tables), Some(tail)) => Some(tables.merged(&tail.row).unwrap_or(tables)),
-    }
+///
+/// # Errors
+///
+/// As [`Entry::row`].
+pub(crate) fn together(tables: Option<Row>, tail: Option<&Entry>) -> Result<Option<Row>, EntryError> {
+    let Some(tail) = tail else { return Ok(tables) };
+    let tail = tail.row()?;
+    Ok(Some(match tables {
+        None => tail.into_owned(),
+        Some(tables) => tables.merged(&tail).unwrap_or(tables),
+    }))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tillsync_proto::{CustomerId, Micros, Term};
+use tillsync_proto::{CustomerId, Micros, Term, terms};
 
 use super::{Advance, Applied, Batch, Incoming, LogRow, StoreError, signed};
 use crate::log::entry::{Entry, Row};
@@ -52,10 +52,10 @@ pub(super) fn ids(batch: &Batch) -> Vec<CustomerId> {
 /// Decides what a batch changes, on a thread that may be busy for some milliseconds.
 pub(super) async fn plan(present: Vec<Row>, batch: Arc<Batch>) -> Result<Plan, StoreError> {
     let planned = tokio::task::spawn_blocking(move || decide(present, &batch)).await;
-    planned.map_err(|error| StoreError::Inconsistent(error.to_string()))
+    planned.map_err(|error| StoreError::Inconsistent(error.to_string()))?
 }
 
-fn decide(present: Vec<Row>, batch: &Batch) -> Plan {
+fn decide(present: Vec<Row>, batch: &Batch) -> Result<Plan, StoreError> {
     let before: HashMap<CustomerId, Arc<Entry>> =
         present.into_iter().map(|row| (row.customer.id, Arc::new(Entry::new(row)))).collect();
     let mut after: HashMap<CustomerId, Arc<Entry>> = HashMap::with_capacity(batch.incoming.len());
@@ -65,14 +65,14 @@ fn decide(present: Vec<Row>, batch: &Batch) -> Plan {
                 let id = entry.id();
                 let next = match after.get(&id).or_else(|| before.get(&id)) {
                     None => Some(Arc::clone(entry)),
-                    Some(known) => known.row.merged(&entry.row).map(|row| Arc::new(Entry::new(row))),
+                    Some(known) => known.merged(entry)?.map(Arc::new),
                 };
                 (id, next)
             }
             Incoming::Account(id, number) => {
                 let known = after.get(id).or_else(|| before.get(id));
-                let next = known.and_then(|known| known.row.with_account(number));
-                (*id, next.map(|row| Arc::new(Entry::new(row))))
+                let next = known.map(|known| Ok::<_, StoreError>(known.row()?.with_account(number)));
+                (*id, next.transpose()?.flatten().map(|row| Arc::new(Entry::new(row))))
             }
         };
         if let Some(next) = next {
@@ -82,7 +82,10 @@ fn decide(present: Vec<Row>, batch: &Batch) -> Plan {
     write(&before, after)
 }
 
-fn write(before: &HashMap<CustomerId, Arc<Entry>>, after: HashMap<CustomerId, Arc<Entry>>) -> Plan {
+fn write(
+    before: &HashMap<CustomerId, Arc<Entry>>,
+    after: HashMap<CustomerId, Arc<Entry>>,
+) -> Result<Plan, StoreError> {
     let mut after: Vec<(CustomerId, Arc<Entry>)> = after.into_iter().collect();
     after.sort_unstable_by_key(|(id, _)| *id);
     let mut plan = Plan {
@@ -94,20 +97,21 @@ fn write(before: &HashMap<CustomerId, Arc<Entry>>, after: HashMap<CustomerId, Ar
         applied: Applied::default(),
     };
     for (id, entry) in after {
-        let old = before.get(&id);
-        let (was_pending, is_pending) =
-            (old.is_some_and(|old| old.row.customer.is_pending()), entry.row.customer.is_pending());
+        let (old, row) = (before.get(&id), entry.row()?);
+        let was_pending = old.is_some_and(|old| old.account_number().is_none());
+        let is_pending = row.customer.is_pending();
         plan.customers += i64::from(old.is_none());
         plan.pending += i64::from(is_pending) - i64::from(was_pending);
         if let Some(old) = old.filter(|_| was_pending && !is_pending) {
-            plan.applied.named.push(old.row.customer.created_at);
+            plan.applied.named.push(old.row()?.customer.created_at);
         }
-        let old_terms = old.map(|old| old.terms()).unwrap_or_default();
-        plan.added.extend(entry.terms().iter().filter(|t| !old_terms.contains(t)).map(|t| term_row(t, id)));
-        plan.removed.extend(old_terms.iter().filter(|t| !entry.terms().contains(t)).map(|t| term_row(t, id)));
+        let old_terms = old.map(|old| old.terms()).transpose()?.unwrap_or_default();
+        let terms = terms(&row.customer);
+        plan.removed.extend(old_terms.iter().filter(|t| !terms.contains(t)).map(|t| term_row(t.clone(), id)));
+        plan.added.extend(terms.into_iter().filter(|t| !old_terms.contains(t)).map(|t| term_row(t, id)));
         plan.upserts.push(Upsert {
             id,
-            created_at: entry.row.customer.created_at.0,
+            created_at: row.customer.created_at.0,
             pending: is_pending.into(),
             body: entry.body().to_vec(),
         });
@@ -115,11 +119,11 @@ fn write(before: &HashMap<CustomerId, Arc<Entry>>, after: HashMap<CustomerId, Ar
     }
     plan.added.sort_unstable();
     plan.removed.sort_unstable();
-    plan
+    Ok(plan)
 }
 
-fn term_row(term: &Term, id: CustomerId) -> TermRow {
-    TermRow { kind: term.kind as i64, text: term.text.clone(), id }
+fn term_row(term: Term, id: CustomerId) -> TermRow {
+    TermRow { kind: term.kind as i64, text: term.text, id }
 }
 
 /// The new values of the progress row: null leaves a value as it is.

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use crate::{
     Address, AddressPurpose, Attribute, AttributeValue, Change, Contact, ContactKind, Content, Customer,
-    Micros, Operation, PENDING_DISPLAY, Party, Previous, ReceiptOption, Update, pb::common,
+    CustomerId, Micros, Operation, PENDING_DISPLAY, Party, PersonName, Previous, ReceiptOption, Update,
+    pb::common,
 };
 
 impl From<Micros> for Timestamp {
@@ -15,38 +16,41 @@ impl From<Micros> for Timestamp {
     }
 }
 
-impl From<&Content> for common::Customer {
+impl From<Content> for common::Customer {
     /// Only what was entered: the output fields stay empty.
-    fn from(content: &Content) -> Self {
-        let party = match &content.party {
-            Party::Person(name) => common::customer::Party::Person(common::Person {
-                title: name.title.clone(),
-                first_name: name.first_name.clone(),
-                middle_name: name.middle_name.clone(),
-                last_name: name.last_name.clone(),
-            }),
+    fn from(content: Content) -> Self {
+        let party = match content.party {
+            Party::Person(PersonName { title, first_name, middle_name, last_name }) => {
+                common::customer::Party::Person(common::Person { title, first_name, middle_name, last_name })
+            }
             Party::Organization { name } => {
-                common::customer::Party::Organization(common::Organization { name: name.clone() })
+                common::customer::Party::Organization(common::Organization { name })
             }
         };
         Self {
             party: Some(party),
-            customer_group: content.customer_group.clone(),
-            currency: content.currency.clone(),
-            language: content.language.clone(),
-            price_group: content.price_group.clone(),
-            discount_group: content.discount_group.clone(),
-            tax_id: content.tax_id.clone(),
+            customer_group: content.customer_group,
+            currency: content.currency,
+            language: content.language,
+            price_group: content.price_group,
+            discount_group: content.discount_group,
+            tax_id: content.tax_id,
             credit_limit_minor: content.credit_limit_minor,
             blocked: content.blocked,
             receipt_option: receipt_option(content.receipt_option).into(),
-            receipt_email: content.receipt_email.clone(),
-            contacts: content.contacts.iter().map(Into::into).collect(),
-            addresses: content.addresses.iter().map(Into::into).collect(),
-            affiliations: content.affiliations.clone(),
-            attributes: content.attributes.iter().map(Into::into).collect(),
+            receipt_email: content.receipt_email,
+            contacts: content.contacts.into_iter().map(Into::into).collect(),
+            addresses: content.addresses.into_iter().map(Into::into).collect(),
+            affiliations: content.affiliations,
+            attributes: content.attributes.into_iter().map(Into::into).collect(),
             ..Self::default()
         }
+    }
+}
+
+impl From<&Content> for common::Customer {
+    fn from(content: &Content) -> Self {
+        content.clone().into()
     }
 }
 
@@ -61,15 +65,28 @@ pub(super) fn receipt_option(option: Option<ReceiptOption>) -> common::ReceiptOp
 
 impl From<&Customer> for common::Customer {
     fn from(customer: &Customer) -> Self {
-        let (content, fingerprint) = customer.content.to_wire();
+        let (content, fingerprint) = customer.content.clone().into_wire();
         customer.complete(content, fingerprint)
     }
 }
 
+/// The wire form of a customer that has just been entered, from that of its content and the content's fingerprint.
+#[must_use]
+pub fn pending(
+    id: CustomerId,
+    content: common::Customer,
+    fingerprint: Uuid,
+    created_at: Micros,
+) -> common::Customer {
+    let nothing = Content::blank();
+    let customer =
+        Customer { id, account_number: None, content: nothing, loyalty_cards: Vec::new(), created_at };
+    customer.complete(content, fingerprint)
+}
+
 impl Customer {
     /// The customer's wire form, from that of its content and the content's fingerprint.
-    #[must_use]
-    pub fn complete(&self, content: common::Customer, fingerprint: Uuid) -> common::Customer {
+    fn complete(&self, content: common::Customer, fingerprint: Uuid) -> common::Customer {
         let state = if self.is_pending() { common::SyncState::Pending } else { common::SyncState::Synced };
         let account = self.account_number.as_deref();
         common::Customer {
@@ -85,8 +102,8 @@ impl Customer {
     }
 }
 
-impl From<&Contact> for common::Contact {
-    fn from(contact: &Contact) -> Self {
+impl From<Contact> for common::Contact {
+    fn from(contact: Contact) -> Self {
         let kind = match contact.kind {
             ContactKind::Email => common::ContactKind::Email,
             ContactKind::Phone => common::ContactKind::Phone,
@@ -94,14 +111,14 @@ impl From<&Contact> for common::Contact {
         Self {
             contact_id: contact.id.to_string(),
             kind: kind.into(),
-            value: contact.value.clone(),
+            value: contact.value,
             primary: contact.primary,
         }
     }
 }
 
-impl From<&Address> for common::Address {
-    fn from(address: &Address) -> Self {
+impl From<Address> for common::Address {
+    fn from(address: Address) -> Self {
         let purpose = match address.purpose {
             AddressPurpose::Home => common::AddressPurpose::Home,
             AddressPurpose::Business => common::AddressPurpose::Business,
@@ -112,27 +129,33 @@ impl From<&Address> for common::Address {
         Self {
             address_id: address.id.to_string(),
             purpose: purpose.into(),
-            label: address.label.clone(),
-            street: address.street.clone(),
-            city: address.city.clone(),
-            state: address.state.clone(),
-            postal_code: address.postal_code.clone(),
-            country: address.country.clone(),
+            label: address.label,
+            street: address.street,
+            city: address.city,
+            state: address.state,
+            postal_code: address.postal_code,
+            country: address.country,
             primary: address.primary,
             deactivated: address.deactivated,
         }
     }
 }
 
-impl From<&Attribute> for common::Attribute {
-    fn from(attribute: &Attribute) -> Self {
-        let value = match &attribute.value {
-            AttributeValue::Text(text) => common::attribute::Value::Text(text.clone()),
-            AttributeValue::Integer(number) => common::attribute::Value::Integer(*number),
-            AttributeValue::Decimal(text) => common::attribute::Value::Decimal(text.clone()),
-            AttributeValue::Boolean(truth) => common::attribute::Value::Boolean(*truth),
+impl From<&Address> for common::Address {
+    fn from(address: &Address) -> Self {
+        address.clone().into()
+    }
+}
+
+impl From<Attribute> for common::Attribute {
+    fn from(attribute: Attribute) -> Self {
+        let value = match attribute.value {
+            AttributeValue::Text(text) => common::attribute::Value::Text(text),
+            AttributeValue::Integer(number) => common::attribute::Value::Integer(number),
+            AttributeValue::Decimal(text) => common::attribute::Value::Decimal(text),
+            AttributeValue::Boolean(truth) => common::attribute::Value::Boolean(truth),
         };
-        Self { name: attribute.name.clone(), value: Some(value) }
+        Self { name: attribute.name, value: Some(value) }
     }
 }
 
