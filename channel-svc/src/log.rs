@@ -4,6 +4,7 @@
 
 mod appender;
 pub(crate) mod entry;
+mod index;
 mod pack;
 mod tail;
 

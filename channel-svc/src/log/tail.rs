@@ -2,9 +2,9 @@
 //! create that was acknowledged before it began.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,7 +12,10 @@ use std::{
 use tillsync_proto::{Criterion, CustomerId};
 use tokio::sync::Notify;
 
-use super::entry::{Entry, EntryError, Row};
+use super::{
+    entry::{Entry, EntryError, Row},
+    index::Index,
+};
 
 /// The newest part of the log, in memory. Bounded by the appender, which waits for [`Tail::room`].
 pub(crate) struct Tail {
@@ -20,6 +23,8 @@ pub(crate) struct Tail {
     /// The newest entry that it has been given.
     newest: AtomicU64,
     state: RwLock<State>,
+    /// Locked before the state where both are.
+    index: Mutex<Index>,
     /// Something was added.
     grown: Notify,
     /// Something was removed.
@@ -36,13 +41,31 @@ struct State {
     customers: HashMap<CustomerId, (u64, Arc<Entry>)>,
     /// By account number, of those that have one.
     accounts: HashMap<String, CustomerId>,
+    /// Those of whom more is known than an async create alone.
+    more: HashSet<CustomerId>,
+}
+
+impl State {
+    /// The entries after one.
+    fn after(&self, seq: u64) -> impl Iterator<Item = &(u64, Arc<Entry>)> {
+        let start = self.queue.partition_point(|(at, _)| *at <= seq);
+        self.queue.range(start..)
+    }
 }
 
 impl Tail {
     /// An empty tail of at most `bound` entries, behind the entry `newest`.
     pub fn new(bound: usize, newest: u64) -> Self {
         let (grown, shrunk, wanted) = (Notify::new(), Notify::new(), Notify::new());
-        Self { bound, newest: AtomicU64::new(newest), state: RwLock::default(), grown, shrunk, wanted }
+        Self {
+            bound,
+            newest: AtomicU64::new(newest),
+            state: RwLock::default(),
+            index: Mutex::default(),
+            grown,
+            shrunk,
+            wanted,
+        }
     }
 
     /// The newest entry that it knows or has known: reads see everything up to it.
@@ -57,6 +80,10 @@ impl Tail {
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
@@ -82,6 +109,9 @@ impl Tail {
             if let Some(number) = known.account_number() {
                 state.accounts.insert(number.to_owned(), id);
             }
+            if !known.is_create() {
+                state.more.insert(id);
+            }
             state.customers.insert(id, (seq, known));
             state.queue.push_back((seq, entry));
         }
@@ -92,18 +122,22 @@ impl Tail {
 
     /// Removes entries that the tables hold now.
     pub fn remove_through(&self, through: u64) {
-        let mut state = self.write();
+        let (mut state, mut removed) = (self.write(), Vec::new());
         while state.queue.front().is_some_and(|(seq, _)| *seq <= through) {
             let Some((seq, entry)) = state.queue.pop_front() else { break };
             let id = entry.id();
             if state.customers.get(&id).is_some_and(|(newest, _)| *newest == seq)
                 && let Some((_, known)) = state.customers.remove(&id)
-                && let Some(number) = known.account_number()
             {
-                state.accounts.remove(number);
+                if let Some(number) = known.account_number() {
+                    state.accounts.remove(number);
+                }
+                state.more.remove(&id);
             }
+            removed.push((seq, entry));
         }
         drop(state);
+        self.index().remove(&removed);
         self.shrunk.notify_waiters();
     }
 
@@ -145,14 +179,26 @@ impl Tail {
     ///
     /// As [`Entry::row`].
     pub fn ranks(&self, criterion: &Criterion) -> Result<HashMap<CustomerId, usize>, EntryError> {
-        let mut ranks = HashMap::new();
-        for entry in self.customers() {
-            let rank = criterion.rank(entry.terms()?);
-            if rank > 0 || !entry.is_create() {
-                ranks.insert(entry.id(), rank);
-            }
-        }
-        Ok(ranks)
+        let mut index = self.index();
+        // What has come since the last search; read without the state, which creates wait for.
+        let new: Vec<(u64, Arc<Entry>)> = self.read().after(index.through()).cloned().collect();
+        index.add(&new)?;
+        let found = index.find(criterion);
+        drop(index);
+        let known: HashMap<CustomerId, Arc<Entry>> = {
+            let state = self.read();
+            let found = found.into_iter().filter_map(|seq| {
+                let place = state.queue.binary_search_by_key(&seq, |(at, _)| *at).ok()?;
+                Some(state.queue[place].1.id())
+            });
+            let ids = found.chain(state.more.iter().copied());
+            ids.filter_map(|id| Some((id, Arc::clone(&state.customers.get(&id)?.1)))).collect()
+        };
+        let ranks = known.into_iter().map(|(id, entry)| Ok((id, criterion.rank(entry.terms()?), entry)));
+        let told = |(id, rank, entry): (CustomerId, usize, Arc<Entry>)| {
+            (rank > 0 || !entry.is_create()).then_some((id, rank))
+        };
+        ranks.filter_map(|one| one.map(told).transpose()).collect()
     }
 
     /// Waits until there is room for one more batch.
@@ -219,6 +265,39 @@ mod tests {
         let customer =
             Customer { id, account_number: None, content, loyalty_cards: Vec::new(), created_at: Micros(0) };
         Arc::new(Entry::new(Row::new(customer, None, None)))
+    }
+
+    #[test]
+    fn c3_the_tail_finds_what_a_look_at_each_would_find() {
+        let tail = Tail::new(100, 0);
+        let name = |text: &str| Criterion::name(text).unwrap();
+        let found = |criterion: &Criterion| {
+            let mut found: Vec<_> = tail.ranks(criterion).unwrap().into_iter().collect();
+            found.sort_unstable();
+            let mut looked_at: Vec<_> = tail
+                .customers()
+                .iter()
+                .map(|entry| (entry.id(), criterion.rank(entry.terms().unwrap())))
+                .collect();
+            looked_at.retain(|(_, rank)| *rank > 0);
+            looked_at.sort_unstable();
+            assert_eq!(found, looked_at);
+            found.len()
+        };
+        let all = name("persontail");
+        assert_eq!(found(&all), 0);
+        tail.push((1..=3).map(|seq| (seq, entry(seq.into()))));
+        assert_eq!(found(&all), 3);
+        tail.push((4..=9).map(|seq| (seq, entry(seq.into()))));
+        tail.remove_through(2);
+        assert_eq!([found(&all), found(&name("pers zoe")), found(&name("tale"))], [7, 7, 0]);
+        // One that goes before anybody has searched for it.
+        tail.push([(10, entry(10))]);
+        tail.remove_through(10);
+        assert_eq!(found(&all), 0);
+        assert!(tail.index().find(&all).is_empty());
+        tail.push([(11, entry(11)), (12, entry(11))]);
+        assert_eq!(found(&all), 1);
     }
 
     #[tokio::test]
