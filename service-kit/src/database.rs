@@ -4,6 +4,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    thread,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::{runtime::Handle, sync::oneshot};
 
 /// The first SQLite without the corruption bug at the reset of a write-ahead log.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -25,9 +27,14 @@ const AT_LEAST_ON: &str = "select set_config('synchronous_commit', 'on', false) 
      where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')";
 /// How often a process tries to make the tables of a PostgreSQL database.
 const MIGRATE_ATTEMPTS: u32 = 5;
-/// Memory-mapped part of a SQLite file, and its page cache, in bytes and KiB.
-const MMAP_BYTES: &str = "1073741824";
-const CACHE_KIB: &str = "-65536";
+/// Memory-mapped part of a SQLite file, in bytes, for each connection; and page caches in KiB: of the writer, which changes
+/// pages all over its indexes, and of each reader, which has the system's cache behind it.
+const MMAP_BYTES: &str = "67108864";
+const WRITER_CACHE_KIB: &str = "-65536";
+const READER_CACHE_KIB: &str = "-4096";
+
+/// How far the thread that writes what can be built again stands behind those that answer callers (`nice`).
+const BACKGROUND_NICE: i32 = 5;
 
 /// Where a service keeps its data: `sqlite:PATH` (or a plain path) or `postgres://…`.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,7 +115,7 @@ pub enum Durability {
     /// A power cut cannot undo it (`synchronous=FULL`).
     PowerCut,
     /// A crash of the process cannot undo it; a power cut may undo the newest commits, whole and in order
-    /// (`synchronous=NORMAL`). For what can be built again.
+    /// (`synchronous=NORMAL`). For what can be built again: its writer yields to others.
     Crash,
 }
 
@@ -155,7 +162,7 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .pragma("mmap_size", MMAP_BYTES)
-        .pragma("cache_size", CACHE_KIB);
+        .pragma("cache_size", WRITER_CACHE_KIB);
     let pool = |connections| {
         SqlitePoolOptions::new()
             .max_connections(connections)
@@ -165,7 +172,12 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
             .max_lifetime(None)
             .idle_timeout(None)
     };
-    let writer = pool(1).connect_with(options.clone()).await.map_err(driver)?;
+    let connecting = pool(1).connect_with(options.clone());
+    let writer = match durability {
+        Durability::PowerCut => connecting.await,
+        Durability::Crash => in_background(connecting).await,
+    };
+    let writer = writer.map_err(driver)?;
     let version: String =
         sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await.map_err(driver)?;
     if parse_version(&version) < OLDEST_SQLITE {
@@ -176,8 +188,22 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
         .await
         .map_err(|source| OpenError::Migrate { database: database.clone(), source })?;
     drop(connection);
-    let readers = pool(4).connect_lazy_with(options.pragma("query_only", "on"));
+    let readers =
+        pool(4).connect_lazy_with(options.pragma("cache_size", READER_CACHE_KIB).pragma("query_only", "on"));
     Ok(Sqlite { writer, readers })
+}
+
+/// Opens a connection whose own thread yields to others: what it writes nobody waits for.
+async fn in_background(
+    connecting: impl Future<Output = Result<SqlitePool, sqlx::Error>> + Send + 'static,
+) -> Result<SqlitePool, sqlx::Error> {
+    let (runtime, (connected, connection)) = (Handle::current(), oneshot::channel());
+    thread::Builder::new().name("background".to_owned()).spawn(move || {
+        // The thread of the connection inherits it. Where it is refused, the priority is as it was.
+        let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
+        let _ = connected.send(runtime.block_on(connecting));
+    })?;
+    connection.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Connects to PostgreSQL and brings the tables up to date. Every connection commits with `synchronous_commit=on` at

@@ -41,9 +41,15 @@ impl SqliteStore {
         let log_steps = [(1, "log", include_str!("../../migrations/sqlite/0001_log.sql"))];
         let log = open_sqlite(&path.with_extension("log.db"), Durability::PowerCut, &log_steps).await?;
         let driver = |source| OpenError::Driver { database: path.display().to_string(), source };
-        // Commits of the log never write back: `checkpoint` does. Those of the tables do it less often.
-        sqlx::query("pragma wal_autocheckpoint = 0").execute(&log.writer).await.map_err(driver)?;
-        sqlx::query("pragma wal_autocheckpoint = 8192").execute(&tables.writer).await.map_err(driver)?;
+        // Commits of the log never write back: `checkpoint` does. Those of the tables do it less often. Who only appends
+        // needs few pages.
+        for (writer, pragma) in [
+            (&log.writer, "pragma wal_autocheckpoint = 0"),
+            (&log.writer, "pragma cache_size = -2048"),
+            (&tables.writer, "pragma wal_autocheckpoint = 8192"),
+        ] {
+            sqlx::query(pragma).execute(writer).await.map_err(driver)?;
+        }
         Ok(Self { log, tables, lease: Lease::alone(), ids })
     }
 
