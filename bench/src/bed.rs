@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     generator::Generator,
     machine,
+    relay::Relays,
     result::Mode,
     say,
     services::{Fleet, LOOK_PAUSE, Store, at_hq},
@@ -102,11 +103,24 @@ impl Bed {
     ///
     /// As [`Embedded::start`] and [`Fleet::connect`].
     pub async fn start(args: &BedArgs, hq: Option<String>) -> Result<Self, Error> {
+        Self::start_behind(args, hq, None).await
+    }
+
+    /// The same, with ways between store and headquarters that can be cut.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bed::start`].
+    pub async fn start_behind(
+        args: &BedArgs,
+        hq: Option<String>,
+        relays: Option<&Relays>,
+    ) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
         let place = if args.one_process { Place::Here } else { Place::Apart };
         let (seed, store) = (args.seed, args.database_url.clone());
-        let wanted = Wanted { seed, store, hq, ..Wanted::new(place, folder.path()) };
+        let wanted = Wanted { seed, store, hq, relays, ..Wanted::new(place, folder.path()) };
         let embedded = Embedded::start(wanted, &clock).await?;
         let generator = Generator::start(machine::machine().cpus)?;
         let addresses = embedded.addresses.clone();

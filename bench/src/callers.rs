@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,24 +11,23 @@ use std::{
 use prost::{Message as _, bytes::Bytes};
 use service_kit::clock::Clock;
 use tillsync_proto::pb::channel::CreateCustomerRequest;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::client::Grpc;
+use tonic::{Status, client::Grpc};
 
 use crate::{
     customers::{customer, guid, rng_of},
     error::Error,
     generator::Generator,
+    pacer::pace,
     raw::{Template, call},
+    stats::Durations,
     way::{Way, connect},
 };
 
 /// Customers that are drawn beforehand; each create sends one of them with a GUID and an e-mail of its own.
 const TEMPLATES: u64 = 256;
-/// Most creates of a steady rate that are under way at once.
+/// Most calls of a steady rate that are under way at once.
 const MOST_UNDER_WAY: usize = 4_096;
 /// The empty call.
 pub const PING: &str = "/tillsync.channel.v1.StatusService/Ping";
@@ -60,6 +59,25 @@ impl Calls {
     #[must_use]
     pub fn per_s(self) -> f64 {
         self.answered as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// Calls that were sent at a rate.
+#[derive(Debug, Clone, Default)]
+pub struct Paced {
+    /// How long each took that was answered, from the instant at which it was due.
+    pub answer: Durations,
+    /// How many failed.
+    pub failed: u64,
+    /// How long it went on.
+    pub seconds: f64,
+}
+
+impl Paced {
+    /// Answers per second.
+    #[must_use]
+    pub fn per_s(&self) -> f64 {
+        self.answer.count() as f64 / self.seconds.max(f64::EPSILON)
     }
 }
 
@@ -134,25 +152,50 @@ impl Callers {
         Calls { answered, failed, elapsed: this.clock.now().saturating_duration_since(start) }
     }
 
-    /// Creates at this rate until it is stopped, whatever the answers do as long as no more than [`MOST_UNDER_WAY`] wait for
-    /// them; gives how many were acknowledged.
-    pub async fn pace(this: &Arc<Self>, per_s: f64, tick: Duration, stop: &CancellationToken) -> u64 {
-        let clock = &this.clock;
-        let (begun, mut sent, mut calls) = (clock.now(), 0_u64, JoinSet::new());
-        let mut answered = 0;
-        while stop.run_until_cancelled(sleep(tick)).await.is_some() {
-            let due = clock.now().saturating_duration_since(begun).as_secs_f64() * per_s;
-            while (sent as f64) < due && calls.len() < MOST_UNDER_WAY {
-                let connection = this.connections[sent as usize % this.connections.len()].clone();
-                let message = this.create();
-                calls.spawn(async move { call(&mut Grpc::new(connection), CREATE, message).await.is_ok() });
-                sent += 1;
-            }
-            while let Some(ended) = calls.try_join_next() {
-                answered += u64::from(ended.unwrap_or(false));
-            }
-        }
-        answered + calls.join_all().await.into_iter().map(u64::from).sum::<u64>()
+    /// Calls at this rate until it is stopped, whatever the answers do (open-loop); each is timed from the instant at which it
+    /// was due. A call that is due while [`MOST_UNDER_WAY`] wait for their answers has failed.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses a thread.
+    pub async fn pace(
+        this: &Arc<Self>,
+        generator: &Generator,
+        kind: Kind,
+        per_s: f64,
+        stop: &CancellationToken,
+    ) -> Result<Paced, Error> {
+        let (clock, handle) = (Arc::clone(&this.clock), generator.handle());
+        let (paced, room) =
+            (Arc::new(Mutex::new(Paced::default())), Arc::new(Semaphore::new(MOST_UNDER_WAY)));
+        let begun = clock.now();
+        let dues = (0_u64..).map(move |number| (Duration::from_secs_f64(number as f64 / per_s), number));
+        let (callers, counted, places) = (Arc::clone(this), Arc::clone(&paced), Arc::clone(&room));
+        let send = move |number: u64, due| {
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                count(&counted).failed += 1;
+                return;
+            };
+            let (callers, counted) = (Arc::clone(&callers), Arc::clone(&counted));
+            handle.spawn(async move {
+                let connection = callers.connections[number as usize % callers.connections.len()].clone();
+                let answer = callers.call(&mut Grpc::new(connection), kind).await;
+                let took = callers.clock.now().saturating_duration_since(due);
+                let mut counted = count(&counted);
+                match answer {
+                    Ok(()) => counted.answer.record(took),
+                    Err(_) => counted.failed += 1,
+                }
+                drop(place);
+            });
+        };
+        // It ends when it is stopped, and tells nothing else.
+        let _ = pace(Arc::clone(&clock), begun, dues, stop.clone(), send)?.await;
+        let seconds = clock.now().saturating_duration_since(begun).as_secs_f64();
+        // The last answers.
+        let _ = room.acquire_many(u32::try_from(MOST_UNDER_WAY).unwrap_or(u32::MAX)).await;
+        let found = std::mem::take(&mut *count(&paced));
+        Ok(Paced { seconds, ..found })
     }
 
     async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> (u64, u64) {
@@ -160,11 +203,7 @@ impl Callers {
         let mut client = Grpc::new(connection);
         let (mut answered, mut failed) = (0, 0);
         while self.clock.now() < end {
-            let answer = match kind {
-                Kind::Ping => call(&mut client, PING, Bytes::new()).await,
-                Kind::Create => call(&mut client, CREATE, self.create()).await,
-            };
-            match answer {
+            match self.call(&mut client, kind).await {
                 Ok(()) => answered += 1,
                 Err(_) => failed += 1,
             }
@@ -172,11 +211,22 @@ impl Callers {
         (answered, failed)
     }
 
+    async fn call(&self, client: &mut Grpc<Way>, kind: Kind) -> Result<(), Status> {
+        match kind {
+            Kind::Ping => call(client, PING, Bytes::new()).await,
+            Kind::Create => call(client, CREATE, self.create()).await,
+        }
+    }
+
     fn create(&self) -> Bytes {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = guid(self.clock.wall_micros(), &mut rng_of(self.seed, 1, number));
         self.templates[(number % TEMPLATES) as usize].with(id)
     }
+}
+
+fn count(paced: &Mutex<Paced>) -> MutexGuard<'_, Paced> {
+    paced.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// So many connections, which the generator's threads drive.

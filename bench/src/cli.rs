@@ -10,6 +10,7 @@ use crate::{
     ceiling::CeilingArgs,
     chain::UpArgs,
     channels::ChannelsArgs,
+    costs::CostsArgs,
     diff::DiffArgs,
     drain::DrainArgs,
     error::Error,
@@ -21,6 +22,7 @@ use crate::{
     searches::SearchesArgs,
     session::read_profile,
     shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
+    shelter::ShelterArgs,
     site::SiteArgs,
     slo::Slo,
     way::Credentials,
@@ -66,12 +68,18 @@ pub enum Command {
     /// Finds the ceiling of async creates, closed-loop: callers that each wait for the answer before the next call, in
     /// turn with an empty call (Ping) on the same server.
     Ceiling(CeilingArgs),
+    /// What a store costs on SQLite, on PostgreSQL, and with a synchronous standby: rate, latency, CPU time and bytes written
+    /// for each create, memory, start.
+    Costs(CostsArgs),
     /// How fast customers that wait become real, and how fast they are brought to a store that joins.
     Drain(DrainArgs),
     /// What many stores take from headquarters, as far as it can see them: each listens, polls, brings and reports.
     Channels(ChannelsArgs),
     /// How fast a store finds customers among many, while others are created.
     Searches(SearchesArgs),
+    /// How well async creates are sheltered from headquarters: their latency while it is idle, saturated, out, and taking in
+    /// what waits; and what a sync create adds.
+    Shelter(ShelterArgs),
     /// Shows how well the generator keeps time on this machine, and how much it can drive, beside h2load if that is
     /// installed.
     Pacing(PacingArgs),

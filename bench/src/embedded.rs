@@ -3,7 +3,7 @@
 
 mod apart;
 
-use std::{fmt::Display, io, path::Path, sync::Arc};
+use std::{fmt::Display, io, path::Path, sync::Arc, time::Duration};
 
 use rts_emulator::Profile;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     relay::Relays,
     services::{Addresses, toml_of},
+    usage::{EMULATOR, HEADQUARTERS},
     way::Credentials,
 };
 
@@ -164,6 +165,8 @@ impl Home {
 pub struct Embedded {
     /// Where they listen.
     pub addresses: Addresses,
+    /// How long each took to start, by what it is called.
+    pub started: Vec<(String, Duration)>,
     home: Home,
 }
 
@@ -208,19 +211,28 @@ impl Embedded {
             Place::Here => Home::Here(Services::new(clock)),
             Place::Apart => Home::Apart(Apart::default()),
         };
+        let mut started = Vec::new();
+        let mut since = clock.now();
+        let mut serves = |name: &str| {
+            started.push((name.to_owned(), clock.now().saturating_duration_since(since)));
+            since = clock.now();
+        };
         let file = |name: &str| format!("sqlite:{}", folder.join(format!("{name}.db")).display());
         let hq_url = home
             .start(Service::Hq { database: hq.unwrap_or_else(|| file("hq")) }, seed.wrapping_add(1))
             .await?;
+        serves(HEADQUARTERS);
         let emulator = Service::Emulator { profile_toml: toml_of(&profile)?, hq: hq_url.clone() };
         let rts_url = home.start(emulator, seed).await?;
+        serves(EMULATOR);
         let mut urls = Vec::new();
         for number in 1..=channels {
             let id = format!("store-{number}");
             let database = store.clone().unwrap_or_else(|| file(&id));
             let (rts, hq) = (way(relays, &rts_url).await?, way(relays, &hq_url).await?);
-            let channel = Service::Channel { id, database, rts, hq };
+            let channel = Service::Channel { id: id.clone(), database, rts, hq };
             urls.push(home.start(channel, seed.wrapping_add(1 + number as u64)).await?);
+            serves(&id);
         }
         let addresses = Addresses {
             hq: Some(hq_url),
@@ -228,7 +240,7 @@ impl Embedded {
             channels: urls,
             credentials: Credentials::default(),
         };
-        Ok(Self { addresses, home })
+        Ok(Self { addresses, started, home })
     }
 
     /// Starts one more channel, and gives its URL.

@@ -9,7 +9,9 @@
 //! | [`run`] | one mode at one rate |
 //! | [`counts`], [`measured`], [`stats`] | what is counted, and the figures made from it |
 //! | [`raw`], [`callers`] | calls that cost the generator little; closed-loop callers |
-//! | [`compare`], [`ceiling`] | the two jobs |
+//! | [`compare`] | the main job |
+//! | [`bed`], [`ceiling`], [`drain`], [`searches`], [`channels`], [`costs`], [`shelter`] | what one store and its headquarters can do, and on what they are measured |
+//! | [`inserts`] | how fast plain rows go into a database |
 //! | [`pacing`] | how well the generator keeps time |
 //! | [`scenario`], [`relay`] | what a chain goes through, as a file; a way that can be cut |
 //! | [`knee`] | the highest rate that keeps a goal |
@@ -32,6 +34,7 @@ pub mod channels;
 pub mod child;
 pub mod cli;
 pub mod compare;
+pub mod costs;
 pub mod counts;
 pub mod customers;
 pub mod diff;
@@ -62,6 +65,7 @@ pub mod searches;
 pub mod services;
 pub mod session;
 pub mod shell;
+pub mod shelter;
 pub mod site;
 pub mod slo;
 pub mod stats;
@@ -107,8 +111,10 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
         Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
         Some(Command::Channels(args)) => channels::channels(args).await,
+        Some(Command::Costs(args)) => costs::costs(args).await,
         Some(Command::Drain(args)) => drain::drain(args).await,
         Some(Command::Searches(args)) => searches::searches(args).await,
+        Some(Command::Shelter(args)) => shelter::shelter(args).await,
         Some(Command::Pacing(args)) => pacing::pacing(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),

@@ -273,6 +273,9 @@ pub struct ServiceUsage {
     pub cpu_s: f64,
     /// Memory in use, at the beginning or at the end, whichever was more.
     pub rss_bytes: f64,
+    /// What it has handed to the disk; absent where that cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<f64>,
 }
 
 /// A reason not to trust a figure, or to look closer (rule B5).

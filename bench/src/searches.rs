@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bed::{Bed, BedArgs, customers, follow, level},
-    callers::{Callers, Kind},
+    callers::{Callers, Kind, Paced},
     cli::within,
     customers::{customer, guid, rng_of},
     error::Error,
@@ -35,8 +35,6 @@ const SPELL: Duration = Duration::from_secs(1);
 /// Customers to look for that are made at the start, and have account numbers; and after each spell.
 const NUMBERED: u64 = 200;
 const EACH_SPELL: u64 = 20;
-/// How often creates are sent while it is measured.
-const TICK: Duration = Duration::from_millis(5);
 
 /// Options of the searches.
 #[derive(Debug, Clone, Args)]
@@ -185,21 +183,26 @@ pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
         }
         level(store).await?;
         let customers = store.status().await?.customers;
-        let (before, begun) = (Usages::now(&bed.fleet.watched).await, clock.now());
+        let before = Usages::now(&bed.fleet.watched).await;
         let stop = CancellationToken::new();
-        let creating = bed.generator.spawn({
-            let (callers, stop, rate) = (Arc::clone(&callers), stop.clone(), args.creates);
-            async move { Callers::pace(&callers, rate, TICK, &stop).await }
-        });
-        let mut searches = Vec::new();
-        for by in By::ALL {
-            searches.push(people.search(store, clock, by, Duration::from_secs_f64(args.seconds)).await);
-        }
-        stop.cancel();
-        let created = creating.await.map_err(std::io::Error::from)?;
-        let seconds = clock.now().saturating_duration_since(begun).as_secs_f64();
+        let searching = async {
+            let mut searches = Vec::new();
+            for by in By::ALL {
+                searches.push(people.search(store, clock, by, Duration::from_secs_f64(args.seconds)).await);
+            }
+            stop.cancel();
+            searches
+        };
+        let creating = async {
+            match args.creates > 0.0 {
+                true => Callers::pace(&callers, &bed.generator, Kind::Create, args.creates, &stop).await,
+                false => Ok(Paced::default()),
+            }
+        };
+        let (searches, created) = tokio::join!(searching, creating);
+        let creates_per_s = created?.per_s();
         let services = Usages::now(&bed.fleet.watched).await.since(&before);
-        found.push(Among { customers, creates_per_s: created as f64 / seconds, searches, services });
+        found.push(Among { customers, creates_per_s, searches, services });
         level(store).await?;
     }
     drop(callers);

@@ -38,6 +38,7 @@ struct Seen {
     names: Vec<String>,
     cpu_s: f64,
     rss_bytes: f64,
+    written_bytes: Option<f64>,
 }
 
 /// What services have used until some instant, each process once.
@@ -64,9 +65,12 @@ impl Usages {
         let process = figure(process::PID).zip(figure(process::STARTED));
         let used = figure(process::CPU_SECONDS).zip(figure(process::RESIDENT_BYTES));
         let Some((process, (cpu_s, rss_bytes))) = process.zip(used) else { return };
+        let written_bytes = figure(process::WRITTEN_BYTES);
         match self.0.iter_mut().find(|seen| seen.process == process) {
             Some(seen) => seen.names.push(name.to_owned()),
-            None => self.0.push(Seen { process, names: vec![name.to_owned()], cpu_s, rss_bytes }),
+            None => {
+                self.0.push(Seen { process, names: vec![name.to_owned()], cpu_s, rss_bytes, written_bytes })
+            }
         }
     }
 
@@ -79,6 +83,7 @@ impl Usages {
                 name: now.names.join(" + "),
                 cpu_s: (now.cpu_s - then.cpu_s).max(0.0),
                 rss_bytes: now.rss_bytes.max(then.rss_bytes),
+                written_bytes: now.written_bytes.zip(then.written_bytes).map(|(now, then)| now - then),
             })
         });
         used.collect()
@@ -101,7 +106,8 @@ mod tests {
     fn said(pid: u32, cpu_s: f64, rss_bytes: u64) -> String {
         format!(
             "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {cpu_s}\nprocess_pid {pid}\n\
-             process_resident_memory_bytes {rss_bytes}\nprocess_start_uptime_seconds 7.5\nother 1\n"
+             process_resident_memory_bytes {rss_bytes}\nprocess_start_uptime_seconds 7.5\n\
+             process_written_bytes_total {rss_bytes}\nother 1\n"
         )
     }
 
@@ -118,10 +124,13 @@ mod tests {
         now.add("store-3", &said(3, 9.0, 600));
         now.add("store-4", "");
         now.add("store-5", "process_cpu_seconds_total many\nprocess_pid 1\n");
-        let usage = |name: &str, cpu_s, rss_bytes| ServiceUsage { name: name.to_owned(), cpu_s, rss_bytes };
+        let usage = |name: &str, cpu_s, rss_bytes, written| {
+            let written_bytes = Some(written);
+            ServiceUsage { name: name.to_owned(), cpu_s, rss_bytes, written_bytes }
+        };
         assert_eq!(
             now.since(&then),
-            [usage("headquarters", 0.5, 500.0), usage("store-1 + store-2", 1.0, 600.0)]
+            [usage("headquarters", 0.5, 500.0, -200.0), usage("store-1 + store-2", 1.0, 600.0, 200.0)]
         );
     }
 }

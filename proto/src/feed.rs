@@ -37,6 +37,7 @@ pub struct ListCustomerChangesResponse {
 pub struct FeedRecord(Form);
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "headquarters has the one and channels the other, never both")]
 enum Form {
     /// As it was read.
     Read(CustomerRecord),

@@ -168,8 +168,9 @@ fn run(script: &str, folder: &Path) -> Result<Child, StartError> {
     let _ = child.kill();
     let _ = child.wait();
     let logs = ["initdb.log", "server.log", "standby.log"];
-    let said = logs.iter().filter_map(|log| std::fs::read_to_string(folder.join(log)).ok());
-    Err(StartError::Failed(said.last().unwrap_or_default().trim().to_owned()))
+    // The newest of them says why.
+    let said = logs.iter().rev().find_map(|log| std::fs::read_to_string(folder.join(log)).ok());
+    Err(StartError::Failed(said.unwrap_or_default().trim().to_owned()))
 }
 
 /// The folder with `initdb` and `postgres`: on the path, or where Debian keeps them.

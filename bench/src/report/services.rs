@@ -49,8 +49,12 @@ mod tests {
     fn b3_cpu_is_a_share_of_one_processor() {
         let mut result = testing::result();
         assert_eq!(table(&result), "");
-        let usage =
-            |name: &str, cpu_s| ServiceUsage { name: name.to_owned(), cpu_s, rss_bytes: 31_457_280.0 };
+        let usage = |name: &str, cpu_s| ServiceUsage {
+            name: name.to_owned(),
+            cpu_s,
+            rss_bytes: 31_457_280.0,
+            written_bytes: None,
+        };
         result.runs[0].seconds = 4.0;
         result.runs[0].services = vec![usage("headquarters", 1.0), usage("store<1>", 0.1)];
         let html = table(&result);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod measurements;
 mod schema;
 mod shell;
 mod third_party;
@@ -19,10 +20,9 @@ use service_kit::clock::{Clock, SystemClock};
 use tillsync::{
     ceiling,
     cli::{self, Cli},
-    compare, drain,
+    compare,
     embedded::{Embedded, Place, Wanted},
     pacing, plan, report, result, scenario,
-    searches::{self, SearchesArgs},
 };
 use tillsync_proto::pb::emulator::{GetFiguresRequest, emulator_service_client::EmulatorServiceClient};
 use tokio_util::sync::CancellationToken;
@@ -346,32 +346,6 @@ async fn the_ceiling_is_a_ratio_of_one_run() {
         assert!(round.ratio > 0.0 && round.ping_per_s > 0.0, "{round:?}");
         assert!(round.searchable_per_s > 0.0 && round.searchable_per_s <= round.create_per_s, "{round:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn customers_that_wait_become_real_and_come_to_a_store_that_joins() {
-    let cli = Cli::try_parse_from(["tillsync", "drain", "--one-process", "--customers", "1000"]).unwrap();
-    let Some(cli::Command::Drain(args)) = cli.command else { panic!("the drain was asked for") };
-    let found = drain::measure(&args).await.unwrap();
-    let parts = [&found.created, &found.drained, found.joined.as_ref().unwrap()];
-    assert!(parts.iter().all(|part| part.customers >= 1_000 && part.per_s > 0.0), "{found:?}");
-    assert!(found.uploaded_after_s <= found.drained.seconds && found.real_after_s <= found.drained.seconds);
-    assert!(found.inserts_per_s.iter().all(|rate| *rate > 0.0));
-    assert!(Cli::try_parse_from(["tillsync", "drain", "--customers", "-1"]).is_err());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn customers_are_found_among_others_while_some_are_created() {
-    let arguments = ["--one-process", "--customers", "1000", "--creates", "50", "--seconds", "0.25"];
-    let cli = Cli::try_parse_from(["tillsync", "searches"].iter().chain(&arguments)).unwrap();
-    let Some(cli::Command::Searches(args)) = cli.command else { panic!("searches were asked for") };
-    let found = searches::measure(&args).await.unwrap();
-    assert!(found.len() == 1 && found[0].customers >= 1_000 && found[0].creates_per_s > 0.0, "{found:?}");
-    for search in &found[0].searches {
-        assert!(search.answer_ms.count > 0 && search.missed == 0, "{search:?}");
-    }
-    let unsorted = SearchesArgs { customers: vec![2_000, 1_000], ..args };
-    assert!(searches::measure(&unsorted).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
