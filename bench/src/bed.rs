@@ -76,6 +76,11 @@ pub(crate) fn database(url: &str) -> Result<String, String> {
     url.parse::<DatabaseUrl>().map(|_| url.to_owned())
 }
 
+/// Milliseconds as they are printed.
+pub(crate) fn ms(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+}
+
 /// A number of customers, 1000 to 100 million.
 pub(crate) fn customers(text: &str) -> Result<u64, String> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the bounds")]

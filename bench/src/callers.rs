@@ -11,7 +11,11 @@ use std::{
 use prost::{Message as _, bytes::Bytes};
 use service_kit::clock::Clock;
 use tillsync_proto::pb::channel::CreateCustomerRequest;
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, client::Grpc};
 
@@ -196,6 +200,26 @@ impl Callers {
         let _ = room.acquire_many(u32::try_from(MOST_UNDER_WAY).unwrap_or(u32::MAX)).await;
         let found = std::mem::take(&mut *count(&paced));
         Ok(Paced { seconds, ..found })
+    }
+
+    /// The same for so long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Callers::pace`].
+    pub async fn pace_for(
+        this: &Arc<Self>,
+        generator: &Generator,
+        kind: Kind,
+        per_s: f64,
+        length: Duration,
+    ) -> Result<Paced, Error> {
+        let stop = CancellationToken::new();
+        let end = async {
+            sleep(length).await;
+            stop.cancel();
+        };
+        tokio::join!(Self::pace(this, generator, kind, per_s, &stop), end).0
     }
 
     async fn caller(self: Arc<Self>, number: usize, kind: Kind, end: Instant) -> (u64, u64) {

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    bed::{Bed, BedArgs, database},
+    bed::{Bed, BedArgs, database, ms},
     cli::within,
     error::Error,
     machine,
@@ -202,7 +202,6 @@ fn render(found: &Found) -> String {
         "p99 ms",
         "failed"
     );
-    let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     for calls in &found.calls {
         let (p50, p99) = (ms(calls.answer_ms.p50), ms(calls.answer_ms.p99));
         let (call, per_s, failed) = (calls.call.name(), calls.per_s, calls.failed);

@@ -1,7 +1,7 @@
 //! What a store costs on each database: how many creates it takes and how fast, what it writes and computes for each, its
 //! memory, and how fast it starts. PostgreSQL servers are the machine's own, started for this.
 
-use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -10,11 +10,10 @@ use service_kit::{
     throwaway::{Standby, StartError, Throwaway, Wanted},
 };
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bed::{Bed, BedArgs, level},
-    callers::{Callers, Calls, Kind, Paced},
+    bed::{Bed, BedArgs, level, ms},
+    callers::{Callers, Kind},
     cli::within,
     error::Error,
     machine, report,
@@ -208,62 +207,112 @@ async fn on(database: Database, args: &CostsArgs) -> Result<(Vec<Service>, Store
     };
     let bed = Bed::start(&bed, None).await?;
     sleep(IDLE).await;
-    let watched = &bed.fleet.watched;
-    // Of one process they have the names of all together.
-    let is_store = |name: &str| name.split(" + ").any(|name| name == bed.store().id);
-    let idle = Usages::now(watched).await;
-    let services = idle.since(&idle).into_iter().map(|usage| service(&bed, usage));
-    let (store, others): (Vec<Service>, Vec<Service>) = services.partition(|service| is_store(&service.name));
-    let store = store.first();
+    let idle = Usages::now(&bed.fleet.watched).await.since_start();
+    let services = idle.into_iter().map(|usage| service(&bed, usage));
+    let (store, others): (Vec<Service>, Vec<Service>) =
+        services.partition(|service| is_store(&bed, &service.name));
     bed.hold_jobs(true).await?;
 
-    let length = Duration::from_secs_f64(args.seconds);
+    let (length, generator) = (Duration::from_secs_f64(args.seconds), &bed.generator);
     let callers = bed.callers(CALLERS, CONNECTIONS, args.seed).await?;
     // A short round first: connections, caches and files are warm then.
-    Callers::run(&callers, &bed.generator, Kind::Create, length / 4).await;
-    let (mut pings, mut creates, mut used, mut written, mut servers_used) =
-        (vec![], vec![], 0.0, Some(0.0), 0.0);
-    let mut created = 0;
+    Callers::run(&callers, generator, Kind::Create, length / 4).await;
+    let (mut pings, mut creates, mut created, mut used) = (Vec::new(), Vec::new(), 0, Used::default());
     for _ in 0..args.rounds {
-        pings.push(Callers::run(&callers, &bed.generator, Kind::Ping, length).await.per_s());
-        let before = (Usages::now(watched).await, families(servers.as_ref()));
-        let calls: Calls = Callers::run(&callers, &bed.generator, Kind::Create, length).await;
+        pings.push(Callers::run(&callers, generator, Kind::Ping, length).await.per_s());
+        let before = Used::now(&bed, servers.as_ref()).await;
+        let calls = Callers::run(&callers, generator, Kind::Create, length).await;
         level(bed.store()).await?;
-        let services = Usages::now(watched).await.since(&before.0);
-        let store = services.iter().find(|usage| is_store(&usage.name));
-        let after = families(servers.as_ref());
-        used += store.map_or(0.0, |usage| usage.cpu_s);
-        servers_used += after.0 - before.1.0;
-        let bytes = store.and_then(|usage| usage.written_bytes).zip(after.1.zip(before.1.1));
-        written = written.zip(bytes).map(|(all, (store, (after, before)))| all + store + after - before);
+        used = used.and(&Used::now(&bed, servers.as_ref()).await.since(&before));
         created += calls.answered;
         creates.push(calls.per_s());
     }
-    let per_s = Spread::of(creates.iter().copied());
-    let ping = paced(&bed, &callers, Kind::Ping, per_s.median * SHARE, length).await?;
-    let create = paced(&bed, &callers, Kind::Create, per_s.median * SHARE, length).await?;
+    let create_per_s = Spread::of(creates.iter().copied());
+    let rate = (create_per_s.median * SHARE).max(1.0);
+    let ping = Callers::pace_for(&callers, generator, Kind::Ping, rate, length).await?;
+    let create = Callers::pace_for(&callers, generator, Kind::Create, rate, length).await?;
     level(bed.store()).await?;
-    let end = Usages::now(watched).await;
-    let rss = end.since(&end).into_iter().find(|usage| is_store(&usage.name));
+    let rss_bytes = Used::now(&bed, None).await.rss_bytes;
+    drop(callers);
+    bed.end().await?;
     let each = |all: f64| all / (created as f64).max(1.0);
     let costs = StoreCosts {
         database,
         ratio: Spread::of(creates.iter().zip(&pings).map(|(create, ping)| create / ping.max(1.0))),
         ping_per_s: Spread::of(pings.into_iter()),
-        create_per_s: per_s,
+        create_per_s,
         ping_ms: ping.answer.two(),
         create_ms: create.answer.two(),
         failed: ping.failed + create.failed,
-        store_cpu_us: each(used * 1e6),
-        database_cpu_us: servers.as_ref().map(|_| each(servers_used * 1e6)),
-        written_bytes: written.map(each),
-        rss_bytes: rss.map_or(0.0, |usage| usage.rss_bytes),
-        idle_bytes: store.map_or(0.0, |service| service.idle_bytes),
-        start_ms: store.map_or(0.0, |service| service.start_ms),
+        store_cpu_us: each(used.store_cpu_s * 1e6),
+        database_cpu_us: servers.is_some().then(|| each(used.servers_cpu_s * 1e6)),
+        written_bytes: used.written_bytes.map(each),
+        rss_bytes,
+        idle_bytes: store.first().map_or(0.0, |store| store.idle_bytes),
+        start_ms: store.first().map_or(0.0, |store| store.start_ms),
     };
-    drop(callers);
-    bed.end().await?;
     Ok((others, costs))
+}
+
+/// Whether that is the store; services that are one process have the names of all together.
+fn is_store(bed: &Bed, name: &str) -> bool {
+    name.split(" + ").any(|name| name == bed.store().id)
+}
+
+/// What the store and its database's servers have used.
+struct Used {
+    store_cpu_s: f64,
+    servers_cpu_s: f64,
+    /// By all of them; absent where that cannot be read.
+    written_bytes: Option<f64>,
+    /// The store's memory.
+    rss_bytes: f64,
+}
+
+impl Default for Used {
+    fn default() -> Self {
+        Self { store_cpu_s: 0.0, servers_cpu_s: 0.0, written_bytes: Some(0.0), rss_bytes: 0.0 }
+    }
+}
+
+impl Used {
+    /// Until now.
+    async fn now(bed: &Bed, servers: Option<&Throwaway>) -> Self {
+        let all = Usages::now(&bed.fleet.watched).await.since_start();
+        let store = all.into_iter().find(|usage| is_store(bed, &usage.name));
+        let store = store.map_or_else(Self::default, |usage| Self {
+            store_cpu_s: usage.cpu_s,
+            servers_cpu_s: 0.0,
+            written_bytes: usage.written_bytes,
+            rss_bytes: usage.rss_bytes,
+        });
+        let servers = servers.map(|servers| [servers.primary_process(), servers.standby_process()]);
+        let families = servers.into_iter().flatten().flatten().map(Usage::family);
+        families.fold(store, |all, family| {
+            all.and(&Self {
+                servers_cpu_s: family.cpu_s.unwrap_or_default(),
+                written_bytes: family.written_bytes.map(|bytes| bytes as f64),
+                ..Self::default()
+            })
+        })
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        self.with(other, |one, other| one + other)
+    }
+
+    fn since(&self, then: &Self) -> Self {
+        self.with(then, |now, then| now - then)
+    }
+
+    fn with(&self, other: &Self, each: fn(f64, f64) -> f64) -> Self {
+        Self {
+            store_cpu_s: each(self.store_cpu_s, other.store_cpu_s),
+            servers_cpu_s: each(self.servers_cpu_s, other.servers_cpu_s),
+            written_bytes: self.written_bytes.zip(other.written_bytes).map(|(one, other)| each(one, other)),
+            rss_bytes: self.rss_bytes.max(other.rss_bytes),
+        }
+    }
 }
 
 fn service(bed: &Bed, usage: ServiceUsage) -> Service {
@@ -275,32 +324,6 @@ fn service(bed: &Bed, usage: ServiceUsage) -> Service {
     }
 }
 
-/// CPU time of the database's servers, in seconds, and what they have written.
-fn families(servers: Option<&Throwaway>) -> (f64, Option<f64>) {
-    let servers = servers.map(|servers| [servers.primary_process(), servers.standby_process()]);
-    let families = servers.into_iter().flatten().flatten().map(Usage::family);
-    families.fold((0.0, Some(0.0)), |(cpu_s, written), family| {
-        let more = family.written_bytes.map(|bytes| bytes as f64);
-        (cpu_s + family.cpu_s.unwrap_or_default(), written.zip(more).map(|(all, more)| all + more))
-    })
-}
-
-/// Calls at a rate, for so long.
-async fn paced(
-    bed: &Bed,
-    callers: &Arc<Callers>,
-    kind: Kind,
-    per_s: f64,
-    length: Duration,
-) -> Result<Paced, Error> {
-    let stop = CancellationToken::new();
-    let end = async {
-        sleep(length).await;
-        stop.cancel();
-    };
-    tokio::join!(Callers::pace(callers, &bed.generator, kind, per_s.max(1.0), &stop), end).0
-}
-
 /// Bytes as people say them.
 #[must_use]
 pub fn megabytes(bytes: f64) -> String {
@@ -310,7 +333,6 @@ pub fn megabytes(bytes: f64) -> String {
 /// Two percentiles as people say them.
 #[must_use]
 pub fn millis(two: TwoPercentiles) -> String {
-    let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     format!("{} / {}", ms(two.p50), ms(two.p99))
 }
 

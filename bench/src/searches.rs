@@ -17,7 +17,7 @@ use tillsync_proto::pb::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bed::{Bed, BedArgs, customers, follow, level},
+    bed::{Bed, BedArgs, customers, follow, level, ms},
     callers::{Callers, Kind, Paced},
     cli::within,
     customers::{customer, guid, rng_of},
@@ -273,7 +273,6 @@ fn render(found: &[Among]) -> String {
     for among in found {
         text += &format!("{:>9} {:>11.0}  ", among.customers, among.creates_per_s);
         for search in &among.searches {
-            let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
             text += &format!("{:>13} {:>7}", ms(search.answer_ms.p50), ms(search.answer_ms.p99));
         }
         text += &format!("{:>9}\n", among.searches.iter().map(|search| search.missed).sum::<u64>());

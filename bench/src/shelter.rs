@@ -2,7 +2,7 @@
 //! idle, saturated, out, and while it takes in what waits. And what a sync create adds to an async one when nothing is in
 //! its way.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use rts_emulator::Profile;
@@ -20,7 +20,6 @@ use tillsync_proto::{
     },
 };
 use tokio::{task::JoinSet, time::sleep};
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
@@ -206,7 +205,7 @@ pub async fn measure(args: &ShelterArgs) -> Result<Shelter, Error> {
     let mut spells: Vec<(State, Paced)> = Vec::new();
     for _ in 0..args.rounds {
         for state in State::ALL {
-            let spell = paced(&bed, &callers, creates_per_s, length);
+            let spell = Callers::pace_for(&callers, &bed.generator, Kind::Create, creates_per_s, length);
             let spell = match state {
                 State::Idle => spell.await?,
                 State::Saturated => {
@@ -264,16 +263,6 @@ fn beside(state: State, spells: &[(State, Paced)]) -> Beside {
         to_idle: Spread::of(to_idle),
         failed: of(state).map(|spell| spell.failed).sum(),
     }
-}
-
-/// Creates at a rate, for so long.
-async fn paced(bed: &Bed, callers: &Arc<Callers>, per_s: f64, length: Duration) -> Result<Paced, Error> {
-    let stop = CancellationToken::new();
-    let end = async {
-        sleep(length).await;
-        stop.cancel();
-    };
-    tokio::join!(Callers::pace(callers, &bed.generator, Kind::Create, per_s, &stop), end).0
 }
 
 /// Asks more of headquarters than it can serve, until it is dropped.

@@ -74,6 +74,18 @@ impl Usages {
         }
     }
 
+    /// What was used since each was started.
+    #[must_use]
+    pub fn since_start(&self) -> Vec<ServiceUsage> {
+        let used = self.0.iter().map(|now| ServiceUsage {
+            name: now.names.join(" + "),
+            cpu_s: now.cpu_s,
+            rss_bytes: now.rss_bytes,
+            written_bytes: now.written_bytes,
+        });
+        used.collect()
+    }
+
     /// What was used since then; a process that was started in between is left out.
     #[must_use]
     pub fn since(&self, then: &Self) -> Vec<ServiceUsage> {

@@ -19,7 +19,7 @@ pub struct Config {
     pub rts: String,
     /// Headquarters' data exchange service, `http://host:port`.
     pub hq: String,
-    /// Most acknowledged creates that wait for the tables, in memory (about 2 KiB each). While there are so many,
+    /// Most acknowledged creates that wait for the tables, in memory (about 1 KiB each). While there are so many,
     /// creates wait up to two seconds and are then refused (rule Z3).
     pub max_tail: usize,
     /// What makes a terminal of it; a store has none.
