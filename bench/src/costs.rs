@@ -48,6 +48,9 @@ pub struct CostsArgs {
     /// Seconds of each half of a round, and of each latency, 0.25 to 3600.
     #[arg(long, default_value = "4", value_parser = seconds, allow_negative_numbers = true)]
     pub seconds: f64,
+    /// Calls per second while latency is measured, 1 to 100000 [default: a quarter of the create rate].
+    #[arg(long, value_parser = rate, allow_negative_numbers = true)]
+    pub rate: Option<f64>,
     /// Run the services in this process, in place of one for each: then what the store used is what all have used.
     #[arg(long)]
     pub one_process: bool,
@@ -64,6 +67,10 @@ pub struct CostsArgs {
 
 fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.25..=3600.0)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    within(text, 1.0..=100_000.0)
 }
 
 /// A database of a store.
@@ -143,7 +150,9 @@ pub struct StoreCosts {
     pub create_per_s: Spread,
     /// One divided by the other, each of the same round.
     pub ratio: Spread,
-    /// At a quarter of the rate, open-loop: how long an empty call takes, and a create.
+    /// Calls per second while latency was measured, open-loop.
+    pub paced_per_s: f64,
+    /// How long an empty call took then, and a create.
     pub ping_ms: TwoPercentiles,
     /// See [`StoreCosts::ping_ms`].
     pub create_ms: TwoPercentiles,
@@ -228,7 +237,7 @@ async fn on(database: Database, args: &CostsArgs) -> Result<(Vec<Service>, Store
         creates.push(calls.per_s());
     }
     let create_per_s = Spread::of(creates.iter().copied());
-    let rate = (create_per_s.median * SHARE).max(1.0);
+    let rate = args.rate.unwrap_or((create_per_s.median * SHARE).max(1.0));
     let ping = Callers::pace_for(&callers, generator, Kind::Ping, rate, length).await?;
     let create = Callers::pace_for(&callers, generator, Kind::Create, rate, length).await?;
     level(bed.store()).await?;
@@ -241,6 +250,7 @@ async fn on(database: Database, args: &CostsArgs) -> Result<(Vec<Service>, Store
         ratio: Spread::of(creates.iter().zip(&pings).map(|(create, ping)| create / ping.max(1.0))),
         ping_per_s: Spread::of(pings.into_iter()),
         create_per_s,
+        paced_per_s: rate,
         ping_ms: ping.answer.two(),
         create_ms: create.answer.two(),
         failed: ping.failed + create.failed,
@@ -389,7 +399,7 @@ fn render(costs: &Costs) -> String {
     if failed > 0 {
         text += &format!("\n! {failed} of the paced calls failed.\n");
     }
-    text + "\nempty: an empty call of the same store. p50/p99: open-loop at a quarter of the create rate, from the instant at \
-            which a call was due. CPU and written: for each create until it is searchable; written to disk by the store and \
+    text + "\nempty: an empty call of the same store. p50/p99: open-loop at a quarter of the create rate or the --rate asked \
+            for, from the instant at which a call was due. CPU and written: for each create until it is searchable; written to disk by the store and \
             all its database servers, the standby too. memory: of the store at the end.\n"
 }

@@ -8,15 +8,16 @@ use crate::{
     verdict::number,
 };
 
-/// A column: its head, and what stands in it.
-type Column = (&'static str, fn(&StoreCosts) -> String);
+/// A figure: what it is, and how it is written for a database.
+type Figure = (&'static str, fn(&StoreCosts) -> String);
 
-const COLUMNS: [Column; 11] = [
+const FIGURES: [Figure; 12] = [
     ("empty calls/s", |store| number(store.ping_per_s.median)),
     ("creates/s", |store| number(store.create_per_s.median)),
     ("of the empty call", |store| {
         format!("{:.2} ({:.2} to {:.2})", store.ratio.median, store.ratio.low, store.ratio.high)
     }),
+    ("calls/s of the latencies", |store| number(store.paced_per_s)),
     ("empty call p50 / p99, ms", |store| millis(store.ping_ms)),
     ("create p50 / p99, ms", |store| millis(store.create_ms)),
     ("store's CPU per create", |store| micros(Some(store.store_cpu_us))),
@@ -43,18 +44,18 @@ pub fn costs(costs: &Costs) -> String {
         html,
         "<h1>What a store costs on each database</h1><p>Async creates by 64 callers on 4 connections that each wait for their \
          answer, in turn with an empty call of the same store: medians of {rounds} rounds of {seconds} s, the ratio also with \
-         its lowest and highest. Callers, store and database servers shared {cpus} processors. Latencies are open-loop at a \
-         quarter of the create rate, from the instant at which a call was due. CPU time and bytes written to disk are for \
+         its lowest and highest. Callers, store and database servers shared {cpus} processors. Latencies are open-loop at the \
+         rate shown, from the instant at which a call was due. CPU time and bytes written to disk are for \
          each create until it is searchable, of the store and all its database servers, the standby too.</p>\
-         <div class=\"scroll\"><table><thead><tr><th>Database</th>"
+         <div class=\"scroll\"><table><thead><tr><th></th>"
     );
-    for (name, _) in COLUMNS {
-        let _ = write!(html, "<th>{name}</th>");
+    for store in &costs.stores {
+        let _ = write!(html, "<th>{}</th>", escape(store.database.name()));
     }
     html += "</tr></thead><tbody>";
-    for store in &costs.stores {
-        let _ = write!(html, "<tr><td>{}</td>", escape(store.database.name()));
-        for (_, figure) in COLUMNS {
+    for (name, figure) in FIGURES {
+        let _ = write!(html, "<tr><td>{name}</td>");
+        for store in &costs.stores {
             let _ = write!(html, "<td>{}</td>", escape(&figure(store)));
         }
         html += "</tr>";
