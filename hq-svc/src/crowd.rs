@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use prost::{
-    Message as _,
-    bytes::{Bytes, BytesMut},
-};
+use prost::{Message as _, bytes::Bytes};
 use service_kit::{
     clock::{Clock, Ids},
     group::{Batches, Group, group},
@@ -21,7 +18,7 @@ use tokio::{sync::OnceCell, time::sleep};
 
 use crate::{
     error::{Error, Result},
-    store::{self, FeedRecord, Head, MAX_CHANNELS, Report, Store},
+    store::{self, FeedRecord, Head, Included, MAX_CHANNELS, Report, Store},
 };
 
 /// Calls of a kind that wait for their statement, and most in one: a channel has one of each under way. Beyond it:
@@ -37,33 +34,26 @@ const REPORTS: Duration = Duration::from_millis(50);
 const PAGES: usize = 16;
 const PAGE_BYTES: usize = 3 << 20;
 
-/// A page of the feed, encoded.
+/// A page of the feed, encoded: nothing else of it is kept.
 pub(crate) struct Page {
-    records: Vec<(Bytes, FeedRecord)>,
+    records: Vec<(Bytes, Included)>,
+    /// The version of its last record.
+    pub last: Option<u64>,
 }
 
 impl Page {
     fn new(records: Vec<FeedRecord>) -> Self {
-        let mut all = BytesMut::new();
-        let records = records.into_iter().map(|record| {
-            let wire = common::CustomerRecord::from(&record);
-            // Memory is there for it.
-            all.reserve(wire.encoded_len());
-            wire.encode_raw(&mut all);
-            (all.split().freeze(), record)
-        });
-        Self { records: records.collect() }
-    }
-
-    /// The version of its last record.
-    pub fn last(&self) -> Option<u64> {
-        self.records.last().map(|(_, record)| record.stored.record.version)
+        let last = records.last().map(|record| record.stored.record.version);
+        let encoded = |record: FeedRecord| {
+            (common::CustomerRecord::from(&record).encode_to_vec().into(), record.included)
+        };
+        Self { records: records.into_iter().map(encoded).collect(), last }
     }
 
     /// The records, for a channel.
     pub fn records(&self, channel: &ChannelId) -> Vec<feed::FeedRecord> {
-        let told = |(encoded, record): &(Bytes, FeedRecord)| {
-            feed::FeedRecord::shared(encoded.clone(), record.included(channel.as_str()))
+        let told = |(encoded, included): &(Bytes, Included)| {
+            feed::FeedRecord::shared(encoded.clone(), included.of(channel.as_str()))
         };
         self.records.iter().map(told).collect()
     }

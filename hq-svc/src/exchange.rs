@@ -85,7 +85,7 @@ impl<S: Store> Headquarters<S> {
             return Ok(Changes { resync, records: Vec::new(), next: after, head });
         }
         let page = self.crowd.page(after, page_size, head).await?;
-        let next = page.last().unwrap_or(after);
+        let next = page.last.unwrap_or(after);
         Ok(Changes { resync, records: page.records(channel), next, head: head.max(next) })
     }
 

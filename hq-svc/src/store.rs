@@ -25,9 +25,10 @@ pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use types::{
     AppliedEdit, Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Fate, FeedRecord,
-    GlobalConfiguration, Head, Hit, Issued, Likeness, NewCustomer, NoticedPair, OperationRow, Overwritten,
-    Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Report, RunRequest, RunRequests, SequenceState,
-    Session, SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus, Verdict, Write,
+    GlobalConfiguration, Head, Hit, Included, Issued, Likeness, NewCustomer, NoticedPair, OperationRow,
+    Overwritten, Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Report, RunRequest, RunRequests,
+    SequenceState, Session, SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus, Verdict,
+    Write,
 };
 
 use crate::numbers::{NumberSequence, SequenceKind};

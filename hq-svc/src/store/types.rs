@@ -53,14 +53,18 @@ pub struct Stored {
 pub struct FeedRecord {
     /// The record.
     pub stored: Stored,
-    /// Up to which counter the edits of each channel are in it, of channels that have made some.
-    pub edits: Vec<(String, u64)>,
+    /// How far the edits of channels are in it.
+    pub included: Included,
 }
 
-impl FeedRecord {
+/// Up to which counter the edits of each channel are in a record, of channels that have made some.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Included(pub Vec<(String, u64)>);
+
+impl Included {
     /// Edits that this channel logged up to this counter are in it.
-    pub fn included(&self, channel: &str) -> u64 {
-        self.edits.iter().find(|(of, _)| of == channel).map_or(0, |(_, counter)| *counter)
+    pub fn of(&self, channel: &str) -> u64 {
+        self.0.iter().find(|(of, _)| of == channel).map_or(0, |(_, counter)| *counter)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     numbers::NumberSequences,
     store::{
-        CardRequest, FeedRecord, Hit, Issued, MAX_CARDS, Plan, Record, Result, Settled, StoreError,
+        CardRequest, FeedRecord, Hit, Included, Issued, MAX_CARDS, Plan, Record, Result, Settled, StoreError,
         batch::{Batch, written},
         rows,
         search::{Search, merge, search},
@@ -159,10 +159,10 @@ pub(super) async fn changes(db: &Db, after: u64, limit: usize, max_bytes: usize)
                 break;
             }
             let stored = rows::stored((version, fingerprint, body))?;
-            page.push(FeedRecord { stored, edits: Vec::new() });
+            page.push(FeedRecord { stored, included: Included::default() });
         }
         if let Some(last) = page.last_mut() {
-            last.edits.extend(channel.zip(counter.map(rows::count)));
+            last.included.0.extend(channel.zip(counter.map(rows::count)));
         }
     }
     Ok(page)

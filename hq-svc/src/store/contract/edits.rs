@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use service_kit::clock::SystemClock;
 use tillsync_proto::{
     Attribute, AttributeDefinition, AttributeRule, AttributeValue, Change, Content, Customer, Field, Micros,
     Operation, Previous, Update,
 };
 
-use super::{TestStore, address, arrival, arrive, get, id, on_both, operation, person, real};
+use super::{TestStore, address, arrival, arrive, channel, get, id, ids, on_both, operation, person, real};
 use crate::{
+    crowd::crowd,
     store::{Arrival, Overwritten, Payload, Plan, Reconfigure, StatusFilter, Store, SyncStatus, Write},
     sync_job::SyncJob,
 };
 
 on_both!(
     x11_the_feed_tells_a_channel_which_of_its_edits_are_in,
+    x7_a_page_is_read_once_for_all_who_are_at_its_place,
     x11_a_value_that_lost_is_kept,
     m9_a_create_is_known_by_what_was_asked_for,
     c1_attributes_are_checked_where_they_are_defined,
@@ -38,25 +41,49 @@ fn currency(code: &str) -> Change {
 async fn x11_the_feed_tells_a_channel_which_of_its_edits_are_in(store: impl TestStore) {
     let before = real(&store, id(1), person("Ann", "Edits")).await.customer.content;
     arrive(&store, "s1", vec![edit(7, currency("EUR"), &before)]).await;
-    assert_eq!(store.changes(0, 10, usize::MAX).await.unwrap()[0].included("s1"), 0);
+    assert_eq!(store.changes(0, 10, usize::MAX).await.unwrap()[0].included.of("s1"), 0);
     job(&store).await.try_once().await.unwrap();
     let told = store.changes(0, 10, usize::MAX).await.unwrap().remove(0);
-    assert_eq!((told.included("s1"), told.stored.record.version), (7, 2));
+    assert_eq!((told.included.of("s1"), told.stored.record.version), (7, 2));
     assert_eq!(told.stored.fingerprint, person("Ann", "Edits").fingerprint());
-    assert_eq!(store.changes(0, 10, usize::MAX).await.unwrap()[0].included("s2"), 0);
+    assert_eq!(store.changes(0, 10, usize::MAX).await.unwrap()[0].included.of("s2"), 0);
     // An edit that changes nothing is told all the same: the channel waits to hear of it.
     arrive(&store, "s1", vec![edit(9, currency("EUR"), &before), edit(8, currency("SEK"), &before)]).await;
     job(&store).await.try_once().await.unwrap();
     let told = store.changes(2, 10, usize::MAX).await.unwrap().remove(0);
-    assert_eq!((told.included("s1"), told.stored.record.customer.content.currency.as_str()), (9, "EUR"));
+    assert_eq!((told.included.of("s1"), told.stored.record.customer.content.currency.as_str()), (9, "EUR"));
     // Another channel's too: both are told of it in one page, where the customer is one record.
     arrive(&store, "s2", vec![edit(3, currency("NOK"), &before)]).await;
     real(&store, id(2), person("Bob", "Edits")).await;
     job(&store).await.try_once().await.unwrap();
     let page = store.changes(0, 2, usize::MAX).await.unwrap();
-    let told: Vec<_> = page.iter().map(|told| (told.included("s1"), told.included("s2"))).collect();
+    let told: Vec<_> = page.iter().map(|told| (told.included.of("s1"), told.included.of("s2"))).collect();
     assert_eq!(told, [(0, 0), (9, 3)]);
     assert_eq!(store.changes(0, 1, usize::MAX).await.unwrap().len(), 1);
+}
+
+async fn x7_a_page_is_read_once_for_all_who_are_at_its_place(store: impl TestStore) {
+    let before = real(&store, id(1), person("Ann", "Shared")).await.customer.content;
+    arrive(&store, "s1", vec![edit(7, currency("EUR"), &before)]).await;
+    job(&store).await.try_once().await.unwrap();
+    let (crowd, asked) = crowd(&store, ids(), Arc::new(SystemClock));
+    let asked = tokio::spawn(asked.run());
+    let head = crowd.head().await.unwrap().version;
+    let (one, other) = tokio::join!(crowd.page(0, 10, head), crowd.page(0, 10, head));
+    let page = one.unwrap();
+    assert!(Arc::ptr_eq(&page, &other.unwrap()));
+    assert_eq!(page.last, Some(head));
+    let included = |name: &str| {
+        let told = page.records(&channel(name)).remove(0).read().unwrap();
+        (told.version, told.included_counter)
+    };
+    assert_eq!([included("s1"), included("s2")], [(head, 7), (head, 0)]);
+    // Once more is there, it is another page.
+    real(&store, id(2), person("Bob", "Shared")).await;
+    let newer = crowd.head().await.unwrap().version;
+    assert_eq!(crowd.page(0, 10, newer).await.unwrap().last, Some(newer));
+    drop(crowd);
+    asked.await.unwrap();
 }
 
 async fn x11_a_value_that_lost_is_kept(store: impl TestStore) {
