@@ -35,11 +35,16 @@ pub(super) async fn run<S: Store>(exchange: &Exchange<S>, stop: &CancellationTok
     }
 }
 
+/// Between two reports where 1010 has this interval.
+fn between(customers: Duration) -> Duration {
+    (2 * customers).clamp(SHORTEST, LONGEST)
+}
+
 impl<S: Store> Exchange<S> {
     fn report_interval(&self) -> Duration {
         let orders = self.orders.borrow();
         let customers = orders.iter().find(|order| order.schedule.job == Job::Customers1010);
-        customers.map_or(SHORTEST, |order| (2 * order.schedule.interval).clamp(SHORTEST, LONGEST))
+        customers.map_or(SHORTEST, |order| between(order.schedule.interval))
     }
 
     /// Reports once.
@@ -50,5 +55,16 @@ impl<S: Store> Exchange<S> {
         self.hq.report(status, wire(&ended), wire(&running)).await?;
         self.runs.reported(&ended);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s2_a_channel_reports_within_seconds_whatever_its_schedules() {
+        let reports = [50, 500, 2_000, 86_400_000].map(|ms| between(Duration::from_millis(ms)).as_secs());
+        assert_eq!(reports, [1, 1, 4, 5]);
     }
 }

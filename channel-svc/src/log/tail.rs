@@ -17,6 +17,9 @@ use super::{
     index::Index,
 };
 
+/// Entries that leave the index at a time.
+const STEP: usize = 256;
+
 /// The newest part of the log, in memory. Bounded by the appender, which waits for [`Tail::room`].
 pub(crate) struct Tail {
     bound: usize,
@@ -137,7 +140,8 @@ impl Tail {
             removed.push((seq, entry));
         }
         drop(state);
-        self.index().remove(&removed);
+        // Some at a time: a search waits for no more than that.
+        removed.chunks(STEP).for_each(|some| self.index().remove(some));
         self.shrunk.notify_waiters();
     }
 
