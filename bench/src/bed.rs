@@ -76,6 +76,11 @@ pub(crate) fn database(url: &str) -> Result<String, String> {
     url.parse::<DatabaseUrl>().map(|_| url.to_owned())
 }
 
+/// Seconds of a spell, 0.25 to 3600.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    within(text, 0.25..=3_600.0)
+}
+
 /// Milliseconds as they are printed.
 pub(crate) fn ms(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))

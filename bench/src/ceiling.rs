@@ -9,9 +9,8 @@ use serde::Serialize;
 use tracing::warn;
 
 use crate::{
-    bed::{Bed, BedArgs, level},
+    bed::{Bed, BedArgs, level, seconds},
     callers::{CREATE, Callers, Calls, Kind, PING},
-    cli::within,
     embedded::DURABILITY,
     error::Error,
     h2load, machine,
@@ -47,10 +46,6 @@ pub struct CeilingArgs {
     /// Where.
     #[command(flatten)]
     pub bed: BedArgs,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    within(text, 0.25..=3600.0)
 }
 
 /// Who calls.

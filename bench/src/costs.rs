@@ -12,7 +12,7 @@ use service_kit::{
 use tokio::time::sleep;
 
 use crate::{
-    bed::{Bed, BedArgs, level, ms},
+    bed::{Bed, BedArgs, level, ms, seconds},
     callers::{Callers, Kind},
     cli::within,
     error::Error,
@@ -63,10 +63,6 @@ pub struct CostsArgs {
     /// Write a page too.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    within(text, 0.25..=3600.0)
 }
 
 fn rate(text: &str) -> Result<f64, String> {

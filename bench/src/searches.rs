@@ -17,7 +17,7 @@ use tillsync_proto::pb::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bed::{Bed, BedArgs, customers, follow, level, ms},
+    bed::{Bed, BedArgs, customers, follow, level, ms, seconds},
     callers::{Callers, Kind, Paced},
     cli::within,
     customers::{customer, guid, rng_of},
@@ -55,10 +55,6 @@ pub struct SearchesArgs {
 
 fn rate(text: &str) -> Result<f64, String> {
     within(text, 0.0..=100_000.0)
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    within(text, 0.25..=3_600.0)
 }
 
 /// What is looked for by.

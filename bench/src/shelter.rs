@@ -23,7 +23,7 @@ use tokio::{task::JoinSet, time::sleep};
 use tonic::Status;
 
 use crate::{
-    bed::{Bed, BedArgs, customers, database, follow},
+    bed::{Bed, BedArgs, customers, database, follow, seconds},
     callers::{Callers, Kind, Paced},
     cli::within,
     customers::{customer, guid, rng_of},
@@ -81,10 +81,6 @@ pub struct ShelterArgs {
 
 fn rate(text: &str) -> Result<f64, String> {
     within(text, 1.0..=100_000.0)
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    within(text, 0.25..=3600.0)
 }
 
 /// What headquarters is doing.
