@@ -93,6 +93,14 @@ impl Headquarters {
         }
     }
 
+    /// Waits until headquarters, which may have just been started, answers.
+    pub async fn answers(&self) {
+        until("headquarters answers", async || {
+            self.admin.clone().get_status(hq::GetStatusRequest {}).await.is_ok()
+        })
+        .await;
+    }
+
     /// Sets a store's mode the documented way, and waits until 1070 has brought it there.
     pub async fn set_mode(&self, store: &Store, create_customer_async: bool, async_fallback: bool) {
         let profile = FunctionalityProfile {

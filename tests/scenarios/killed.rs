@@ -45,6 +45,7 @@ impl Chain {
             stores.push(Store::new(id, &format!("http://127.0.0.1:{port}")));
         }
         let hq = Headquarters::new(&hq_url);
+        hq.answers().await;
         for (store, create_async) in stores.iter().zip([true, false]) {
             until("the store answers", async || store.status().await.is_ok()).await;
             hq.set_mode(store, create_async, true).await;

@@ -38,6 +38,7 @@ async fn processes_that_share_their_databases_are_killed_in_turn_and_nobody_is_l
     }
     // Told to one headquarters, while the store that listens may listen to the other.
     let hq = Headquarters::new(&hqs[1]);
+    hq.answers().await;
     hq.set_mode(&stores[0], true, true).await;
     let in_async_mode = async || {
         let status = stores[1].status().await.expect("a status");
