@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use service_kit::clock::Ids;
-use tillsync_proto::{AttributeDefinitions, Change, Content, Customer, CustomerId, Micros, Previous, Reason};
+use tillsync_proto::{
+    AttributeDefinitions, Change, Content, Customer, CustomerId, Micros, Operation, Previous, Reason,
+};
 use uuid::Uuid;
 
 use crate::store::{AppliedEdit, Due, Fate, NewCustomer, Overwritten, Plan, Record, Stored, Verdict, Write};
@@ -62,14 +64,12 @@ fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, rules: &R
         created_at: stored.record.customer.created_at,
     });
     let (mut verdicts, mut edits) = (Vec::new(), Vec::new());
-    for arrival in arrivals {
-        let seq = arrival.seq;
-        match apply(&mut draft, &arrival, rules) {
+    for Due { seq, channel, counter, operation, attempts, .. } in arrivals {
+        let edit = operation.as_ref().is_some_and(|operation| !matches!(operation.change, Change::Create(_)));
+        match apply(&mut draft, operation, attempts, rules) {
             Ok(overwritten) => {
                 verdicts.push(Verdict { seq, fate: Fate::Completed { overwritten } });
-                if !matches!(arrival.operation, Some(operation) if matches!(operation.change, Change::Create(_)))
-                {
-                    let Due { channel, counter, .. } = arrival;
+                if edit {
                     edits.push(AppliedEdit { customer: id, channel, counter });
                 }
             }
@@ -84,34 +84,38 @@ fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, rules: &R
 }
 
 /// Gives the values of others that the operation has replaced.
-fn apply(draft: &mut Option<Draft>, arrival: &Due, rules: &Rules<'_>) -> Result<Vec<Overwritten>, Fate> {
-    let Some(operation) = &arrival.operation else {
+fn apply(
+    draft: &mut Option<Draft>,
+    operation: Option<Operation>,
+    attempts: u32,
+    rules: &Rules<'_>,
+) -> Result<Vec<Overwritten>, Fate> {
+    let Some(Operation { change, previous, fingerprint, logged_at, .. }) = operation else {
         return Err(refused(Reason::Internal, "what is stored cannot be read"));
     };
-    let asked = |content: &Content| operation.fingerprint.unwrap_or_else(|| content.fingerprint());
-    match (&operation.change, draft) {
+    let asked = |content: &Content| fingerprint.unwrap_or_else(|| content.fingerprint());
+    match (change, draft) {
         (Change::Create(content), draft @ None) => {
-            rules.check(content)?;
-            let (fingerprint, created_at) = (asked(content), operation.logged_at);
-            *draft = Some(Draft { content: content.clone(), fingerprint, created_at });
+            rules.check(&content)?;
+            *draft = Some(Draft { fingerprint: asked(&content), content, created_at: logged_at });
             Ok(Vec::new())
         }
         // The same create by another way: a sync create whose answer was lost, or another channel (rule M6).
-        (Change::Create(content), Some(draft)) if asked(content) == draft.fingerprint => Ok(Vec::new()),
+        (Change::Create(content), Some(draft)) if asked(&content) == draft.fingerprint => Ok(Vec::new()),
         (Change::Create(_), Some(_)) => {
             Err(refused(Reason::GuidTaken, "the GUID is taken by a customer with other content"))
         }
         (Change::Update(_) | Change::SaveAddress(_), None) => Err(Fate::SetAside {
             reason: Reason::NotFound,
             message: "the customer is not here yet".to_owned(),
-            next_attempt_at: Some(next_attempt(arrival.attempts, rules.now, rules.ids)),
+            next_attempt_at: Some(next_attempt(attempts, rules.now, rules.ids)),
         }),
         (change @ (Change::Update(_) | Change::SaveAddress(_)), Some(draft)) => {
             let mut content = draft.content.clone();
             change.apply(&mut content);
             rules.check(&content)?;
             let before = std::mem::replace(&mut draft.content, content);
-            Ok(overwritten(change, &operation.previous, &before))
+            Ok(overwritten(&change, &previous, &before))
         }
     }
 }

@@ -52,7 +52,7 @@ impl<S: Store> Headquarters<S> {
         let counters: Vec<u64> = operations.iter().map(|operation| operation.counter).collect();
         let page: Vec<Arrival> = operations.into_iter().map(read).collect();
         let now = Micros(self.clock.wall_micros());
-        let arrive = || self.store.arrive(channel, page.clone(), now);
+        let arrive = || self.store.arrive(channel, &page, now);
         let arrived = transaction("take an upload", &self.ids, arrive).await?;
         check_known(&page, &arrived)?;
         Ok(counters.into_iter().zip(arrived).map(outcome).collect())

@@ -147,7 +147,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn arrive(
         &self,
         channel: &ChannelId,
-        page: Vec<Arrival>,
+        page: &[Arrival],
         now: Micros,
     ) -> impl Future<Output = Result<Vec<Arrived>>> + Send;
 

@@ -31,6 +31,18 @@ impl Customer {
         self.account_number.is_none()
     }
 
+    /// What is left of an erased customer: that there was one. Nobody can enter a customer without a name.
+    #[must_use]
+    pub fn erased(id: CustomerId, account_number: Option<String>, created_at: Micros) -> Self {
+        Self { id, account_number, content: Content::blank(), loyalty_cards: Vec::new(), created_at }
+    }
+
+    /// Whether the customer has been erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.content == Content::blank()
+    }
+
     /// Opaque version: changes whenever anything a caller can see changes.
     #[must_use]
     pub fn etag(&self) -> String {

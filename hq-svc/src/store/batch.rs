@@ -74,9 +74,11 @@ impl Row {
     pub fn account(&self) -> &str {
         self.customer.account_number.as_deref().unwrap_or_default()
     }
+}
 
-    fn record(&self) -> Record {
-        Record { customer: self.customer.clone(), version: u64::try_from(self.version).unwrap_or_default() }
+impl From<Row> for Record {
+    fn from(row: Row) -> Self {
+        Self { customer: row.customer, version: u64::try_from(row.version).unwrap_or_default() }
     }
 }
 
@@ -111,6 +113,10 @@ pub(super) struct Batch {
 enum Outcome {
     Settled(Settled),
     Conflict(Uuid),
+    /// The next of the inserts.
+    Inserted,
+    /// The next of the replaces.
+    Replaced,
 }
 
 /// The customers that a list of plans writes.
@@ -151,14 +157,13 @@ impl Batch {
                         let row =
                             Row { version: head.next_version(), fingerprint: new.fingerprint, customer };
                         versions.insert(row.id(), row.version);
-                        let written = Settled::Written(row.record());
                         batch.inserts.push(row);
-                        Outcome::Settled(written)
+                        Outcome::Inserted
                     }
                 },
                 Write::Replace { before, after } => batch.replace(head, &mut versions, before, after),
             };
-            if matches!(outcome, Outcome::Settled(Settled::Done | Settled::Written(_))) {
+            if matches!(outcome, Outcome::Settled(Settled::Done) | Outcome::Inserted | Outcome::Replaced) {
                 batch.judge(verdicts);
                 batch.note(edits);
             }
@@ -187,9 +192,8 @@ impl Batch {
                 let row =
                     Row { version: head.next_version(), fingerprint: Uuid::nil(), customer: after.clone() };
                 versions.insert(id, row.version);
-                let written = Settled::Written(row.record());
                 self.replaces.push(row);
-                Outcome::Settled(written)
+                Outcome::Replaced
             }
         }
     }
@@ -237,7 +241,7 @@ impl Batch {
     pub fn conflicts(&self) -> Vec<Uuid> {
         let id = |outcome: &Outcome| match outcome {
             Outcome::Conflict(id) => Some(*id),
-            Outcome::Settled(_) => None,
+            Outcome::Settled(_) | Outcome::Inserted | Outcome::Replaced => None,
         };
         self.outcomes.iter().filter_map(id).collect()
     }
@@ -246,8 +250,13 @@ impl Batch {
     pub fn answers(self, stored: Vec<Stored>) -> Vec<Settled> {
         let stored: HashMap<Uuid, Stored> =
             stored.into_iter().map(|stored| (stored.record.customer.id.0, stored)).collect();
+        let (mut inserts, mut replaces) = (self.inserts.into_iter(), self.replaces.into_iter());
+        // There is one for each of these outcomes.
+        let written = |row: Option<Row>| row.map_or(Settled::Gone, |row| Settled::Written(row.into()));
         let answer = |outcome| match outcome {
             Outcome::Settled(settled) => settled,
+            Outcome::Inserted => written(inserts.next()),
+            Outcome::Replaced => written(replaces.next()),
             Outcome::Conflict(id) => stored.get(&id).cloned().map_or(Settled::Gone, Settled::Conflict),
         };
         self.outcomes.into_iter().map(answer).collect()

@@ -191,7 +191,7 @@ fn said(name: &str, status: Vec<u8>, runs: &[Session]) -> Report {
 }
 
 async fn arrive(store: &impl Store, name: &str, page: Vec<Arrival>) -> Vec<Arrived> {
-    store.arrive(&channel(name), page, Micros(6_000_000)).await.expect("arrived")
+    store.arrive(&channel(name), &page, Micros(6_000_000)).await.expect("arrived")
 }
 
 async fn get(store: &impl Store, id: CustomerId) -> Option<Record> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use service_kit::database::rows_of_statement;
 use sqlx::{QueryBuilder, SqliteConnection};
 use tillsync_proto::CustomerId;
 
@@ -72,15 +73,6 @@ pub(super) async fn close(store: &SqliteStore) {
     }
 }
 
-/// Rows in one statement: as many as fit of a few sizes, so that there are few texts and each is prepared once.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
-
-/// Takes the rows of the next statement; empty at the end.
-fn chunk<T>(rows: &mut impl ExactSizeIterator<Item = T>) -> Vec<T> {
-    let size = CHUNKS.into_iter().find(|size| *size <= rows.len()).unwrap_or_default();
-    rows.take(size).collect()
-}
-
 /// GUIDs as one JSON parameter: the statement's text does not depend on how many there are.
 fn json(ids: &[CustomerId]) -> String {
     let mut text = String::with_capacity(2 + ids.len() * 35);
@@ -110,7 +102,7 @@ pub(super) async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Re
     let mut removed = plan.removed.into_iter();
     while removed.len() > 0 {
         let mut sql = QueryBuilder::new("delete from customer_terms where (kind, term, customer_id) in (");
-        sql.push_values(chunk(&mut removed), |mut row, term| {
+        sql.push_values(rows_of_statement(&mut removed), |mut row, term| {
             row.push_bind(term.kind).push_bind(term.text).push_bind(term.id.0);
         });
         sql.push(")").build().execute(&mut *connection).await?;
@@ -118,7 +110,7 @@ pub(super) async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Re
     let mut upserts = plan.upserts.into_iter();
     while upserts.len() > 0 {
         let mut sql = QueryBuilder::new("insert into customers (id, created_at, pending, body) ");
-        sql.push_values(chunk(&mut upserts), |mut row, upsert| {
+        sql.push_values(rows_of_statement(&mut upserts), |mut row, upsert| {
             row.push_bind(upsert.id.0).push_bind(upsert.created_at);
             row.push_bind(upsert.pending).push_bind(upsert.body);
         });
@@ -131,7 +123,7 @@ pub(super) async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Re
     let mut added = plan.added.into_iter();
     while added.len() > 0 {
         let mut sql = QueryBuilder::new("insert into customer_terms (kind, term, customer_id) ");
-        sql.push_values(chunk(&mut added), |mut row, term| {
+        sql.push_values(rows_of_statement(&mut added), |mut row, term| {
             row.push_bind(term.kind).push_bind(term.text).push_bind(term.id.0);
         });
         sql.push(" on conflict do nothing").build().execute(&mut *connection).await?;

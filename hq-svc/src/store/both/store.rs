@@ -62,7 +62,7 @@ impl Store for DatabaseStore {
         Ok(feed.into_iter().map(|record| record.stored.record).collect())
     }
 
-    async fn arrive(&self, channel: &ChannelId, page: Vec<Arrival>, now: Micros) -> Result<Vec<Arrived>> {
+    async fn arrive(&self, channel: &ChannelId, page: &[Arrival], now: Micros) -> Result<Vec<Arrived>> {
         dialect::arrive(&self.db, channel, page, now).await
     }
 

@@ -210,11 +210,11 @@ pub(super) async fn judge(tx: &mut PgConnection, batch: &Batch) -> Result<i64> {
 pub(super) async fn arrive(
     db: &PgPool,
     channel: &ChannelId,
-    page: Vec<Arrival>,
+    page: &[Arrival],
     now: Micros,
 ) -> Result<Vec<Arrived>> {
     let counters: Vec<i64> = page.iter().map(|arrival| arrival.counter).collect();
-    let rows: Vec<arrived::NewRow<'_>> = arrived::in_order(&page).collect();
+    let rows: Vec<arrived::NewRow<'_>> = arrived::in_order(page).collect();
     let operation = |row: &arrived::NewRow<'_>| row.operation.map(rows::write).transpose();
     let operations: Vec<Option<String>> = rows.iter().map(operation).collect::<Result<_>>()?;
     let mut tx = db.begin().await?;

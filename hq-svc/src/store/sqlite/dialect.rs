@@ -1,4 +1,4 @@
-//! What only SQLite does so: lists are one JSON parameter, and whoever writes has the only writer.
+//! What only SQLite does so: new rows are bound, lists are one JSON parameter, and whoever writes has the only writer.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -6,10 +6,10 @@ use std::{
 };
 
 use service_kit::{
-    database::{BEGIN_IMMEDIATE, Sqlite},
+    database::{BEGIN_IMMEDIATE, Sqlite, rows_of_statement},
     lease::Lease,
 };
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, SqliteConnection};
 use tillsync_proto::{ChannelId, Job, Micros};
 use uuid::Uuid;
 
@@ -27,16 +27,12 @@ const VERSIONS: &str =
     "select id, version from customers where id in (select unhex(value, '-') from json_each($1))";
 const STORED: &str = "select version, fingerprint, body from customers \
      where id in (select unhex(value, '-') from json_each($1))";
-const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) \
-     select unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), \
-     value ->> 4 from json_each($1)";
+const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) ";
 const REPLACE: &str = "update customers set version = new.version, body = new.body \
      from (select unhex(value ->> 0, '-') as id, value ->> 1 as version, value ->> 2 as body \
         from json_each($1)) new \
      where customers.id = new.id";
-const INSERT_TERMS: &str = "insert into customer_terms (kind, term, customer_id) \
-     select value ->> 0, value ->> 1, unhex(value ->> 2, '-') from json_each($1) where true \
-     on conflict do nothing";
+const INSERT_TERMS: &str = "insert into customer_terms (kind, term, customer_id) ";
 const DELETE_TERMS: &str = "delete from customer_terms where (kind, term, customer_id) in \
      (select value ->> 0, value ->> 1, unhex(value ->> 2, '-') from json_each($1))";
 const COMPLETE: &str = "update arrivals set online_operation_completed = 1, attempts = attempts + 1, \
@@ -70,10 +66,9 @@ const REQUEST_RUNS: &str = "insert into run_requests (job, channel_id, request) 
      on conflict (job, channel_id) do update set request = request + 1 returning channel_id, request";
 
 const ARRIVE: &str = "insert into arrivals \
-     (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message, logged_at) \
-     select $1, value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3, \
-     unhex(value ->> 4), $2, value ->> 5, value ->> 6, value ->> 7 from json_each($3) where true \
-     on conflict (channel_id, counter) do nothing returning counter";
+     (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message, logged_at) ";
+const ACCOUNTS: &str = "select id, account_number from customers \
+     where id in (select unhex(value, '-') from json_each($1))";
 const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
      where a.channel_id = $1 and a.counter in (select value from json_each($2))";
@@ -141,13 +136,15 @@ pub(super) async fn stored(connection: &mut SqliteConnection, ids: &[Uuid]) -> R
 }
 
 pub(super) async fn write_customers(tx: &mut SqliteConnection, batch: &Batch) -> Result<()> {
-    if !batch.inserts.is_empty() {
-        // A body is text within the text: it is not taken apart on its way.
-        let rows = batch.inserts.iter().map(|row| {
-            Ok((row.id(), row.account(), row.version, row.fingerprint, rows::write(&row.customer)?))
+    let bodies = batch.inserts.iter().map(|row| rows::write(&row.customer)).collect::<Result<Vec<_>>>()?;
+    let mut inserts = batch.inserts.iter().zip(bodies);
+    while inserts.len() > 0 {
+        let mut insert = QueryBuilder::new(INSERT);
+        insert.push_values(rows_of_statement(&mut inserts), |mut values, (row, body)| {
+            values.push_bind(row.id()).push_bind(row.account()).push_bind(row.version);
+            values.push_bind(row.fingerprint).push_bind(body);
         });
-        let rows = rows.collect::<Result<Vec<_>>>()?;
-        sqlx::query(INSERT).bind(rows::write(&rows)?).execute(&mut *tx).await?;
+        insert.build().execute(&mut *tx).await?;
     }
     if !batch.replaces.is_empty() {
         let rows = batch.replaces.iter();
@@ -155,13 +152,16 @@ pub(super) async fn write_customers(tx: &mut SqliteConnection, batch: &Batch) ->
         let rows = rows.collect::<Result<Vec<_>>>()?;
         sqlx::query(REPLACE).bind(rows::write(&rows)?).execute(&mut *tx).await?;
     }
-    write_terms(tx, DELETE_TERMS, &batch.terms_gone).await?;
-    write_terms(tx, INSERT_TERMS, &batch.terms_new).await
-}
-
-async fn write_terms(tx: &mut SqliteConnection, sql: &'static str, terms: &[TermRow]) -> Result<()> {
-    if !terms.is_empty() {
-        sqlx::query(sql).bind(rows::write(&terms)?).execute(tx).await?;
+    if !batch.terms_gone.is_empty() {
+        sqlx::query(DELETE_TERMS).bind(rows::write(&batch.terms_gone)?).execute(&mut *tx).await?;
+    }
+    let mut terms = batch.terms_new.iter();
+    while terms.len() > 0 {
+        let mut insert = QueryBuilder::new(INSERT_TERMS);
+        insert.push_values(rows_of_statement(&mut terms), |mut values, (kind, term, customer)| {
+            values.push_bind(kind).push_bind(term).push_bind(customer);
+        });
+        insert.push(" on conflict do nothing").build().execute(&mut *tx).await?;
     }
     Ok(())
 }
@@ -185,38 +185,49 @@ pub(super) async fn judge(tx: &mut SqliteConnection, batch: &Batch) -> Result<i6
     Ok(rows::number(done.rows_affected()))
 }
 
-/// Takes a page of operations.
+/// Takes a page of operations. Whoever writes is alone: what stands there is looked up first, and the rest is new.
 pub(super) async fn arrive(
     db: &Sqlite,
     channel: &ChannelId,
-    page: Vec<Arrival>,
+    page: &[Arrival],
     now: Micros,
 ) -> Result<Vec<Arrived>> {
     let counters: Vec<i64> = page.iter().map(|arrival| arrival.counter).collect();
-    let rows: Vec<_> = arrived::in_order(&page)
-        .map(|row| {
-            let raw = row.raw.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-            let operation = row.operation.map(rows::write).transpose()?;
-            Ok((row.counter, row.customer, row.kind, operation, raw, row.reason, row.message, row.logged_at))
-        })
-        .collect::<Result<_>>()?;
+    let mut new = Vec::with_capacity(page.len());
+    for row in arrived::in_order(page) {
+        new.push((row.operation.map(rows::write).transpose()?, row));
+    }
     let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
-    let new: Vec<i64> = sqlx::query_scalar(ARRIVE)
-        .bind(channel.as_str())
-        .bind(now.0)
-        .bind(rows::write(&rows)?)
-        .fetch_all(&mut *tx)
-        .await?;
-    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
-    sqlx::query(sql::COUNT_ARRIVED).bind(channel.as_str()).bind(count).execute(&mut *tx).await?;
     let standing: Vec<arrived::StandingColumns> = sqlx::query_as(STANDING)
         .bind(channel.as_str())
         .bind(rows::write(&counters)?)
         .fetch_all(&mut *tx)
         .await?;
+    let mut standing: HashMap<i64, _> = standing.into_iter().map(|row| (row.0, row)).collect();
+    new.retain(|(_, row)| !standing.contains_key(&row.counter));
+    let mut rows = new.iter_mut();
+    while rows.len() > 0 {
+        let mut insert = QueryBuilder::new(ARRIVE);
+        insert.push_values(rows_of_statement(&mut rows), |mut values, (operation, row)| {
+            values.push_bind(channel.as_str()).push_bind(row.counter).push_bind(row.customer);
+            values.push_bind(row.kind).push_bind(operation.take()).push_bind(row.raw).push_bind(now.0);
+            values.push_bind(row.reason).push_bind(row.message).push_bind(row.logged_at);
+        });
+        insert.build().execute(&mut *tx).await?;
+    }
+    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
+    sqlx::query(sql::COUNT_ARRIVED).bind(channel.as_str()).bind(count).execute(&mut *tx).await?;
+    let customers: Vec<Uuid> = new.iter().filter_map(|(_, row)| row.customer).collect();
+    let accounts: Vec<(Uuid, String)> =
+        sqlx::query_as(ACCOUNTS).bind(guids(&customers)?).fetch_all(&mut *tx).await?;
     tx.commit().await?;
-    let standing: HashMap<i64, _> = standing.into_iter().map(|row| (row.0, row)).collect();
-    Ok(arrived::answers(&counters, new.into_iter().collect::<HashSet<_>>(), &standing))
+    let accounts: HashMap<Uuid, String> = accounts.into_iter().collect();
+    let new_counters: HashSet<i64> = new.iter().map(|(_, row)| row.counter).collect();
+    standing.extend(new.into_iter().map(|(_, row)| {
+        let account = row.customer.and_then(|customer| accounts.get(&customer).cloned());
+        (row.counter, (row.counter, row.customer, row.reason.map(str::to_owned), account))
+    }));
+    Ok(arrived::answers(&counters, new_counters, &standing))
 }
 
 /// Who has these terms.
