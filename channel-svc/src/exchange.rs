@@ -5,6 +5,7 @@ mod configuration;
 mod customers_1010;
 mod headquarters;
 mod p_job;
+mod recovery;
 mod reporter;
 mod runner;
 mod runs;
@@ -62,6 +63,9 @@ pub(crate) enum JobError {
     /// Some records could not be read; the others have been applied.
     #[error("{0} records of headquarters could not be read")]
     Unreadable(u64),
+    /// What was logged does not stand in the tables yet.
+    #[error("what was logged does not stand in the tables yet")]
+    Behind,
     /// The database failed.
     #[error("{error}", error = service_kit::config::Chain(.0))]
     Store(#[from] StoreError),
@@ -77,9 +81,12 @@ impl JobError {
             Self::Unreached(_) if job.is_upload() => SessionState::UploadFailed,
             Self::Unreached(_) => SessionState::DownloadFailed,
             Self::Refused(_) if !job.is_upload() => SessionState::CreateFailed,
-            Self::Refused(_) | Self::Answer(_) | Self::Unreadable(_) | Self::Store(_) | Self::Log(_) => {
-                SessionState::ApplyFailed
-            }
+            Self::Refused(_)
+            | Self::Answer(_)
+            | Self::Unreadable(_)
+            | Self::Behind
+            | Self::Store(_)
+            | Self::Log(_) => SessionState::ApplyFailed,
         }
     }
 }
@@ -216,8 +223,9 @@ impl<S: Store> Exchange<S> {
     /// [`JobError`]; what was moved before it stays moved.
     pub async fn try_once(&self, job: Job) -> Result<Moved, JobError> {
         match job {
-            Job::Upload => self.upload().await,
-            Job::Customers1010 => self.customers_1010().await,
+            // Boxed: four runners and everything around them would hold room for them.
+            Job::Upload => Box::pin(self.upload()).await,
+            Job::Customers1010 => Box::pin(self.customers_1010()).await,
             Job::ChannelConfiguration1070 => self.configuration_1070().await,
             Job::GlobalConfiguration1110 => self.configuration_1110().await,
             Job::CustomerSync => Err(JobError::Answer("with a job that only headquarters runs")),

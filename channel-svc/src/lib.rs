@@ -45,8 +45,9 @@ mod watch;
 mod watchers;
 
 pub use config::Config;
-pub use open::{Channel, OpenError, open, serve};
+pub use open::{Channel, OpenError, mark_restored, open, serve};
 pub use service_kit::serve::ServeError;
+pub use store::log_file;
 pub use terminal::TerminalConfig;
 
 #[cfg(test)]

@@ -1,11 +1,18 @@
 //! A store's service. `channel-svc --help` is the manual.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
-use channel_svc::{Config, OpenError, ServeError, TerminalConfig, open, serve};
+use channel_svc::{Config, OpenError, ServeError, TerminalConfig, log_file, mark_restored, open, serve};
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use service_kit::{
+    backup::{BackupError, backup_sqlite, restore_sqlite},
     clock::{Clock, Ids, SystemClock},
     config::{ListenError, exit, listen, shutdown_on_signal},
     database::DatabaseUrl,
@@ -23,7 +30,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Options {
     #[command(subcommand)]
-    terminal: Option<Command>,
+    command: Option<Command>,
     #[command(flatten)]
     store: StoreOptions,
 }
@@ -33,6 +40,24 @@ enum Command {
     /// A till's own service: passes calls on to its store, and while the store does not answer creates customers in a
     /// database of its own, which go up to the store afterwards.
     Terminal(TerminalOptions),
+    /// Copies the SQLite files of a running store or terminal: the tables, and the log beside them (FILE with .log.db).
+    Backup {
+        /// sqlite:PATH
+        #[arg(long, env = "CHANNEL_DATABASE_URL", default_value = "sqlite:store.db")]
+        database_url: DatabaseUrl,
+        /// Where the copy goes: a file that does not exist.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Brings a copy back, before the store or terminal starts: puts it in its place, and notes in it that it was restored.
+    Restore {
+        /// sqlite:PATH, which does not exist, or postgres://…, where pg_restore has brought it back.
+        #[arg(long, env = "CHANNEL_DATABASE_URL", default_value = "sqlite:store.db")]
+        database_url: DatabaseUrl,
+        /// The copy of SQLite files.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +133,8 @@ enum MainError {
     #[error("the help cannot be printed")]
     Print(#[source] std::io::Error),
     #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -129,7 +156,9 @@ async fn run() -> Result<(), MainError> {
         // Help and version are no errors.
         Err(asked) => return asked.print().map_err(MainError::Print),
     };
-    let (config, address, common) = match options.terminal {
+    let (config, address, common) = match options.command {
+        Some(Command::Backup { database_url, to }) => return backup(&database_url, &to).await,
+        Some(Command::Restore { database_url, from }) => return restore(&database_url, from).await,
         None => {
             let StoreOptions { channel_id, listen, database_url, rts, hq, common } = options.store;
             (Config::new(channel_id, database_url, rts, hq), listen, common)
@@ -151,6 +180,31 @@ async fn run() -> Result<(), MainError> {
     let address = listener.local_addr()?;
     info!(channel = %config.channel_id, %address, database = ?config.database, "serving");
     serve(listener, shutdown, channel).await?;
+    Ok(())
+}
+
+/// Copies the tables first: what the log has beyond them is made tables of when the copy is opened.
+async fn backup(database: &DatabaseUrl, to: &Path) -> Result<(), MainError> {
+    let DatabaseUrl::Sqlite(path) = database else { return Err(BackupError::Postgres.into()) };
+    backup_sqlite(path, to).await?;
+    Ok(backup_sqlite(&log_file(path), &log_file(to)).await?)
+}
+
+async fn restore(database: &DatabaseUrl, from: Option<PathBuf>) -> Result<(), MainError> {
+    match (database, from) {
+        (DatabaseUrl::Sqlite(path), Some(from)) => {
+            restore_sqlite(&log_file(&from), &log_file(path)).await?;
+            restore_sqlite(&from, path).await?;
+        }
+        (DatabaseUrl::Sqlite(_), None) => {
+            let missing = "--from is missing: which copy is to be brought back?";
+            return Err(MainError::Options(missing.to_owned()));
+        }
+        (DatabaseUrl::Postgres(_), Some(_)) => return Err(BackupError::Postgres.into()),
+        (DatabaseUrl::Postgres(_), None) => {}
+    }
+    mark_restored(database, Ids::from_os(Arc::new(SystemClock))).await?;
+    println!("The database is restored.");
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tracing::{debug, error};
+use uuid::Uuid;
 
 use crate::{
     breaker::Breaker,
@@ -28,7 +29,7 @@ use crate::{
     metrics::Metrics,
     others::Others,
     rts::{Rts, endpoint},
-    store::{PostgresStore, Settings, SqliteStore, Store, StoreError, TableProgress},
+    store::{LogRow, PostgresStore, Settings, SqliteStore, Store, StoreError, TableProgress},
     terminal::Link,
     watchers::Watchers,
 };
@@ -39,6 +40,10 @@ const LAST_COMMITS: Duration = Duration::from_secs(5);
 const CHECKPOINT: Duration = Duration::from_millis(100);
 /// How often it is looked whether log entries can go: every this many checkpoints.
 const PRUNE_EVERY: u32 = 10;
+
+/// How far the log of a restored database goes on behind its end: more operations than any channel logs between a backup
+/// and its restore.
+const LEAP: u64 = 1 << 32;
 
 /// Why a channel could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +116,38 @@ async fn open_store(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<
         }
     };
     Ok(Channel(opened))
+}
+
+/// Notes that a channel's database was restored from a backup, before it is served again. Counters that it may have used
+/// since the backup are not used again: headquarters would take what they count for what it has. Terminals of a store send
+/// again what they still hold.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub async fn mark_restored(database: &DatabaseUrl, ids: Ids) -> Result<(), OpenError> {
+    match database {
+        DatabaseUrl::Sqlite(path) => {
+            go_on_behind(&SqliteStore::open(path, ids.clone()).await?, ids.mint()).await
+        }
+        DatabaseUrl::Postgres(url) => {
+            go_on_behind(&PostgresStore::open(url, ids.clone()).await?, ids.mint()).await
+        }
+    }
+}
+
+async fn go_on_behind<S: Store>(store: &S, identity: Uuid) -> Result<(), OpenError> {
+    let known = catch_up(store).await?;
+    let newest = store.newest_of_all().await?.unwrap_or(known);
+    let through = newest.max(known) + LEAP;
+    // A row without entries: the next one is numbered behind it.
+    let gap = LogRow { through, operation_through: None, body: Vec::new() };
+    if !store.append(newest, vec![gap]).await? {
+        return Err(OpenError::Content("a service uses it".to_owned()));
+    }
+    store.identify_anew(identity).await?;
+    store.close().await;
+    Ok(())
 }
 
 /// Serves a channel on a listener, follows its log and runs its jobs, until `shutdown` is cancelled and the last

@@ -7,7 +7,11 @@ mod search;
 mod settings;
 mod sqlite;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use service_kit::{lease::Lease, retry::Transient};
 use tillsync_proto::{
@@ -270,6 +274,9 @@ pub(crate) trait TableStore: Clone + Send + Sync + 'static {
     /// Names the database, unless it has a name.
     fn identify(&self, identity: Uuid) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Gives the database another name.
+    fn identify_anew(&self, identity: Uuid) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Keeps one of them.
     fn save_setting(&self, setting: Setting) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -284,6 +291,12 @@ pub(crate) trait TableStore: Clone + Send + Sync + 'static {
 pub(crate) trait Store: LogStore + TableStore {}
 
 impl<S: LogStore + TableStore> Store for S {}
+
+/// Where the log of a SQLite store is: beside its tables.
+#[must_use]
+pub fn log_file(tables: &Path) -> PathBuf {
+    tables.with_extension("log.db")
+}
 
 /// A number as both databases keep it. Sequence numbers and versions stay far below 2^63.
 fn signed(number: u64) -> i64 {

@@ -36,6 +36,8 @@ pub(crate) struct HqStatus {
     pub channels: Vec<hq::ChannelSummary>,
     pub supervised: Supervised,
     pub possible_duplicates: u64,
+    /// Channels that have not brought yet what was lost in a restore.
+    pub awaited: Vec<String>,
 }
 
 /// One page of a list.
@@ -197,6 +199,7 @@ impl<S: Store> Headquarters<S> {
             channels: self.summaries(channels, &self.connected_anywhere().await?),
             supervised: self.supervision.get(),
             possible_duplicates: self.store.pair_count().await?,
+            awaited: self.store.awaited().await?,
         })
     }
 

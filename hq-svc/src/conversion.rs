@@ -64,9 +64,12 @@ fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, rules: &R
         created_at: stored.record.customer.created_at,
     });
     let (mut verdicts, mut edits) = (Vec::new(), Vec::new());
-    for Due { seq, channel, counter, operation, attempts, .. } in arrivals {
+    for Due { seq, channel, counter, operation, attempts, included, .. } in arrivals {
         let edit = operation.as_ref().is_some_and(|operation| !matches!(operation.change, Change::Create(_)));
-        match apply(&mut draft, operation, attempts, rules) {
+        // Headquarters was restored, and the channel has brought the customer with the edit in it.
+        let again = edit && draft.is_some() && counter <= included;
+        let applied = if again { Ok(Vec::new()) } else { apply(&mut draft, operation, attempts, rules) };
+        match applied {
             Ok(overwritten) => {
                 verdicts.push(Verdict { seq, fate: Fate::Completed { overwritten } });
                 if edit {

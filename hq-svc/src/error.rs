@@ -84,6 +84,9 @@ pub enum Error {
     /// The database cannot be reached; what became of the call is not known.
     #[error("the database cannot be reached")]
     Unreachable,
+    /// The database was restored, and channels have not brought yet what it has lost.
+    #[error("headquarters was restored from a backup and waits for what its channels have; nothing was done")]
+    Recovering,
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
@@ -95,8 +98,11 @@ pub enum Error {
 impl Error {
     /// The same for each of so many callers. Only the first is told all of it.
     pub(crate) fn for_all<T>(self, callers: usize) -> Vec<Result<T>> {
-        let unreachable = matches!(self, Self::Unreachable);
-        let other = || if unreachable { Self::Unreachable } else { Self::Broken };
+        let other = match self {
+            Self::Unreachable => || Self::Unreachable,
+            Self::Recovering => || Self::Recovering,
+            _ => || Self::Broken,
+        };
         let mut first = Some(self);
         (0..callers).map(|_| Err(first.take().unwrap_or_else(other))).collect()
     }
@@ -115,6 +121,8 @@ impl From<StoreError> for Error {
         if error.is_unreachable() {
             tracing::error!(error = %service_kit::config::Chain(&error), "the database cannot be reached");
             Self::Unreachable
+        } else if matches!(error, StoreError::Recovering) {
+            Self::Recovering
         } else {
             Self::Store(error)
         }

@@ -30,9 +30,18 @@ const MAX_RUN_ERROR_CHARS: usize = 500;
 /// Orders that wait in a stream for a slow channel; what changes meanwhile is sent at its newest.
 const MAX_ORDERS: usize = 16;
 
+/// That a channel has to start anew.
+pub(crate) struct Resync {
+    pub reason: hq::ResyncReason,
+    /// The databases that this one was restored from, and up to which version it has their customers.
+    pub continues: Vec<(Uuid, u64)>,
+    /// The newest operation of the channel that has arrived here.
+    pub arrived_through: u64,
+}
+
 /// A page of the feed.
 pub(crate) struct Changes {
-    pub resync: Option<hq::ResyncReason>,
+    pub resync: Option<Resync>,
     pub records: Vec<feed::FeedRecord>,
     /// Where the channel is after the page.
     pub next: u64,
@@ -77,16 +86,19 @@ impl<S: Store> Headquarters<S> {
             Some((_, version)) if version > head => Some(hq::ResyncReason::Ahead),
             _ => None,
         };
-        if resync.is_some() {
+        if let Some(reason) = resync {
+            let (continues, arrived_through) =
+                (self.store.lineage().await?, self.store.arrived_through(channel).await?);
+            let resync = Some(Resync { reason, continues, arrived_through });
             return Ok(Changes { resync, records: Vec::new(), next: 0, head });
         }
         let after = cursor.map_or(0, |(_, version)| version);
         if after == head {
-            return Ok(Changes { resync, records: Vec::new(), next: after, head });
+            return Ok(Changes { resync: None, records: Vec::new(), next: after, head });
         }
         let page = self.crowd.page(after, page_size, head).await?;
         let next = page.last.unwrap_or(after);
-        Ok(Changes { resync, records: page.records(channel), next, head: head.max(next) })
+        Ok(Changes { resync: None, records: page.records(channel), next, head: head.max(next) })
     }
 
     /// 1070.
@@ -153,6 +165,7 @@ impl<S: Store> Headquarters<S> {
         runs.append(&mut sessions(channel, "ended_runs", ended, MAX_RUNS)?);
         runs.retain(|session| session.run.is_session());
         self.contacts.called(channel).await?;
+        self.has_recovered(channel, status.feed_cursor.as_ref()).await?;
         let news = !runs.is_empty();
         self.crowd.report(Report { channel: channel.clone(), status: status.encode_to_vec(), runs }).await?;
         if news {
@@ -187,6 +200,9 @@ fn check_known(page: &[Arrival], arrived: &[Arrived]) -> Result<()> {
         if arrived.known && arrival.customer != arrived.customer {
             let field = format!("operations[{i}].counter");
             v.add(field, "is that of an operation of another customer, which this channel sent before");
+        } else if arrived.known && arrived.logged_at.is_some_and(|logged_at| logged_at != arrival.logged_at) {
+            let field = format!("operations[{i}].counter");
+            v.add(field, "is that of an operation of another time, which this channel sent before");
         }
     }
     Ok(v.or(())?)

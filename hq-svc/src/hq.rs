@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicBool},
 };
 
 use service_kit::clock::{Clock, Ids};
@@ -34,6 +34,8 @@ pub(crate) struct Headquarters<S> {
     pub crowd: Crowd<S>,
     /// Flags and definitions as the table has them: nobody else changes it.
     configuration: Arc<RwLock<Arc<GlobalConfiguration>>>,
+    /// Whether the database was restored and channels may still have to bring what it has lost.
+    pub recovering: Arc<AtomicBool>,
     /// What the watchdog says of the customer sync job.
     pub supervision: Supervision,
     /// Cancelled when the service stops: whoever waits then waits no longer.
@@ -61,7 +63,8 @@ impl<S: Store> Headquarters<S> {
         ids: Ids,
         shutdown: CancellationToken,
     ) -> store::Result<(Self, Waited<S>)> {
-        let epoch = store.head().await?.epoch;
+        let head = store.head().await?;
+        let (epoch, recovering) = (head.epoch, Arc::new(AtomicBool::new(head.awaited > 0)));
         let board = Board::new(store.schedules().await?, store.run_requests().await?);
         let known = store.channels().await?;
         let contacts = Contacts::new(store.clone(), ids.clone(), Arc::clone(&clock), known);
@@ -78,6 +81,7 @@ impl<S: Store> Headquarters<S> {
             contacts,
             creates,
             crowd,
+            recovering,
             configuration,
             supervision,
             shutdown,

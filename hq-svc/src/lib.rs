@@ -40,6 +40,7 @@ mod hq;
 mod metrics;
 mod numbers;
 mod others;
+mod restore;
 mod server;
 mod status;
 mod statuses;
@@ -49,4 +50,4 @@ mod sync_job;
 
 pub use config::Config;
 pub use numbers::{NotANumberFormat, NumberFormat};
-pub use server::{Hq, OpenError, ServeError, open, serve};
+pub use server::{Hq, OpenError, RestoreError, ServeError, mark_restored, open, serve};

@@ -1,15 +1,17 @@
 //! `hq-svc`: headquarters as a process.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::Parser;
-use hq_svc::{Config, NumberFormat, OpenError, ServeError, open, serve};
+use clap::{Parser, Subcommand};
+use hq_svc::{Config, NumberFormat, OpenError, RestoreError, ServeError, mark_restored, open, serve};
 use service_kit::{
+    backup::{BackupError, backup_sqlite, restore_sqlite},
     clock::{Clock, Ids, SystemClock},
     config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
     database::DatabaseUrl,
     telemetry,
 };
+use tillsync_proto::ChannelId;
 use tracing::{info, level_filters::LevelFilter};
 
 #[global_allocator]
@@ -20,8 +22,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Serves the real-time service, the data exchange and the admin service, with health, reflection and
 /// Prometheus metrics at /metrics, on one port. Runs the customer sync job.
 #[derive(Parser)]
-#[command(name = "hq-svc", version)]
+#[command(name = "hq-svc", version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Where to listen. Port 0 takes a free one; the log says which.
     #[arg(long, env = "HQ_LISTEN", default_value = "127.0.0.1:7200", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -46,8 +50,40 @@ struct Args {
     log: LevelFilter,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Copies the SQLite file of a running service, as it is at one instant.
+    Backup {
+        /// Where the data is: sqlite:FILE
+        #[arg(long, env = "HQ_DATABASE_URL", default_value = "sqlite:hq.db", value_name = "URL")]
+        database_url: DatabaseUrl,
+        /// Where the copy goes: a file that does not exist.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Brings a copy back, before the service starts: puts it in its place, and notes in it that it was restored. Then
+    /// nothing changes at headquarters until its channels have brought what is not in the copy.
+    Restore {
+        /// Where the data goes: sqlite:FILE, which does not exist, or postgres://…, where pg_restore has brought it back.
+        #[arg(long, env = "HQ_DATABASE_URL", default_value = "sqlite:hq.db", value_name = "URL")]
+        database_url: DatabaseUrl,
+        /// The copy of a SQLite file.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// A channel to wait for that the copy does not know, because it is newer; repeat it for each.
+        #[arg(long, value_name = "CHANNEL")]
+        expect: Vec<ChannelId>,
+    },
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error("{0}")]
+    Usage(&'static str),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -81,7 +117,38 @@ fn seconds(text: &str) -> Result<Duration, String> {
     read.map(Duration::from_secs_f64).ok_or_else(|| "is not between 0.1 and 3600".to_owned())
 }
 
+async fn command(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Backup { database_url: DatabaseUrl::Sqlite(path), to } => {
+            Ok(backup_sqlite(&path, &to).await?)
+        }
+        Command::Backup { .. } => Err(BackupError::Postgres.into()),
+        Command::Restore { database_url, from, expect } => {
+            match (&database_url, from) {
+                (DatabaseUrl::Sqlite(path), Some(from)) => restore_sqlite(&from, path).await?,
+                (DatabaseUrl::Sqlite(_), None) => {
+                    return Err(Failure::Usage("--from is missing: which copy is to be brought back?"));
+                }
+                (DatabaseUrl::Postgres(_), Some(_)) => return Err(BackupError::Postgres.into()),
+                (DatabaseUrl::Postgres(_), None) => {}
+            }
+            let ids = Ids::from_os(Arc::new(SystemClock));
+            match mark_restored(&Config::new(database_url), &expect, ids).await?.as_slice() {
+                [] => println!("The database is restored. It knows no channel to wait for."),
+                awaited => println!(
+                    "The database is restored. Nothing changes until these have brought what it has lost: {}",
+                    awaited.join(", ")
+                ),
+            }
+            Ok(())
+        }
+    }
+}
+
 async fn run(args: Args) -> Result<(), Failure> {
+    if let Some(asked) = args.command {
+        return command(asked).await;
+    }
     telemetry::init_logs(args.log);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = Ids::from_os(Arc::clone(&clock));

@@ -31,6 +31,14 @@ impl NumberFormat {
         10_i64.checked_pow(digits).map_or(i64::MAX, |end| end - 1)
     }
 
+    /// The number that is written so; `None` if it is none of this format.
+    #[must_use]
+    pub fn read(&self, text: &str) -> Option<i64> {
+        let digits = text.strip_prefix(&*self.prefix)?;
+        let known = digits.len() == self.digits && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|_| known)
+    }
+
     /// The number written out; `None` if it has more digits than the format.
     #[must_use]
     pub fn number(&self, number: i64) -> Option<String> {
@@ -167,6 +175,8 @@ mod tests {
         let format: NumberFormat = "C-########".parse().unwrap();
         assert_eq!(format, NumberFormat::ACCOUNTS);
         assert_eq!(format.number(42).as_deref(), Some("C-00000042"));
+        assert_eq!(format.read("C-00000042"), Some(42));
+        assert_eq!(["C-42", "L-00000042", "C-0000004x", ""].map(|text| format.read(text)), [None; 4]);
         assert_eq!(format.number(99_999_999).as_deref(), Some("C-99999999"));
         assert_eq!(format.number(100_000_000), None);
         for bad in ["", "C-", "C_#", "###################", "é#"] {

@@ -7,7 +7,7 @@ use service_kit::{
     database::DatabaseUrl,
     serve::{Boxed, Server},
 };
-use tillsync_proto::pb;
+use tillsync_proto::{ChannelId, pb};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -50,6 +50,17 @@ pub enum ServeError {
     Listener(#[from] ListenerError),
 }
 
+/// Why a restore could not be noted.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be written.
+    #[error("the restore cannot be noted")]
+    Store(#[from] StoreError),
+}
+
 impl From<StoreError> for ServeError {
     fn from(error: StoreError) -> Self {
         Self::State(error.into())
@@ -72,6 +83,28 @@ async fn open_store(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<
         DatabaseUrl::Postgres(url) => AnyStore::Postgres(PostgresStore::open(url, config, &ids).await?),
     };
     Ok(Hq { store, clock, ids, watchdog: config.watchdog })
+}
+
+/// Notes that the database was restored from a backup, before it is served again: another epoch begins, and nothing changes
+/// until the channels that it knows, and `expected` ones, have brought what it has lost. Gives whom it waits for.
+///
+/// # Errors
+///
+/// [`RestoreError`].
+pub async fn mark_restored(
+    config: &Config,
+    expected: &[ChannelId],
+    ids: Ids,
+) -> Result<Vec<String>, RestoreError> {
+    let epoch = ids.mint();
+    Ok(match &config.database {
+        DatabaseUrl::Sqlite(path) => {
+            SqliteStore::open(path, config, &ids).await?.mark_restored(epoch, expected).await?
+        }
+        DatabaseUrl::Postgres(url) => {
+            PostgresStore::open(url, config, &ids).await?.mark_restored(epoch, expected).await?
+        }
+    })
 }
 
 /// Serves on `listener`, and runs the customer sync job, until `shutdown` is cancelled. Then streams end, calls

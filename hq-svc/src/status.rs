@@ -12,6 +12,9 @@ use crate::error::{Error, join};
 /// When to come back after a refusal for load.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(250);
 
+/// When to come back while channels bring what was lost.
+const RECOVERING_RETRY: Duration = Duration::from_secs(1);
+
 impl From<Error> for Status {
     fn from(refusal: Error) -> Self {
         let message = refusal.to_string();
@@ -78,6 +81,11 @@ impl From<Error> for Status {
             // For a channel this is a failure in communication (rule M5); what became of the call is not
             // known, and the GUID finds out (rule M6).
             Error::Unreachable => problem(Reason::HqUnreachable).into_status(Code::Unavailable),
+            // So is this one: async creates go on, and come up once headquarters is whole again.
+            Error::Recovering => problem(Reason::Recovering)
+                .with("lifted_by", "the channels that headquarters waits for")
+                .retry_after(RECOVERING_RETRY)
+                .into_status(Code::Unavailable),
             Error::Store(failure) => {
                 error!(error = %service_kit::config::Chain(&failure), "a transaction failed");
                 internal()

@@ -109,7 +109,15 @@ impl<S: Store> Headquarters<S> {
         });
         let (seq, channel_id, attempts) = (row.seq, row.channel, row.attempts);
         SyncJob::asked(self)
-            .process_one(Due { seq, channel: channel_id, counter, customer, operation, attempts })
+            .process_one(Due {
+                seq,
+                channel: channel_id,
+                counter,
+                customer,
+                operation,
+                attempts,
+                included: 0,
+            })
             .await?;
         self.one(channel, counter).await
     }

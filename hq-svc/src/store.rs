@@ -19,6 +19,7 @@ use service_kit::{database::is_unreachable, lease::Lease, retry::Transient};
 use tillsync_proto::{
     ChannelId, Criterion, CustomerId, CustomerRef, FunctionalityProfile, Job, Micros, Operation, Schedule,
 };
+use uuid::Uuid;
 
 pub(crate) use batch::TermRow;
 pub use postgres::PostgresStore;
@@ -26,9 +27,9 @@ pub use sqlite::SqliteStore;
 pub use types::{
     AppliedEdit, Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Fate, FeedRecord,
     GlobalConfiguration, Head, Hit, Included, Issued, Likeness, NewCustomer, NoticedPair, OperationRow,
-    Overwritten, Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Report, RunRequest, RunRequests,
-    SequenceState, Session, SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus, Verdict,
-    Write,
+    Overwritten, Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Recovered, Report, RunRequest,
+    RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus,
+    Verdict, Write,
 };
 
 use crate::numbers::{NumberSequence, SequenceKind};
@@ -68,6 +69,9 @@ pub enum StoreError {
     /// Another process does the background work now; nothing was written.
     #[error("another process does the background work of the database")]
     Fenced,
+    /// The database was restored, and channels have not brought yet what it has lost; nothing was written.
+    #[error("headquarters waits for what its channels have")]
+    Recovering,
     /// A value could not be written as JSON.
     #[error("a value could not be encoded")]
     Encode(#[source] serde_json::Error),
@@ -84,7 +88,7 @@ impl StoreError {
 impl StoreError {
     /// Whether what was to be written may be to blame, and not the way to the database or another process.
     pub(crate) fn is_of_the_batch(&self) -> bool {
-        !self.is_unreachable() && !matches!(self, Self::Fenced)
+        !self.is_unreachable() && !matches!(self, Self::Fenced | Self::Recovering)
     }
 }
 
@@ -312,6 +316,22 @@ pub trait Store: Clone + Send + Sync + 'static {
         customer: CustomerId,
         seq: i64,
     ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// The databases that this one was restored from, each with the version up to which it has their customers.
+    fn lineage(&self) -> impl Future<Output = Result<Vec<(Uuid, u64)>>> + Send;
+
+    /// The newest counter of a channel that has arrived; 0 if none has. Everything before it has, too.
+    fn arrived_through(&self, channel: &ChannelId) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Takes customers that were lost in a restore, as a channel knows them, unless something newer is here. Their account
+    /// numbers are theirs again, and the number sequence goes on behind them.
+    fn recover(&self, channel: &ChannelId, brought: &[Recovered]) -> impl Future<Output = Result<()>> + Send;
+
+    /// The channels that have not brought yet what was lost in a restore, by name.
+    fn awaited(&self) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    /// Waits no longer for a channel, or for any.
+    fn await_no_longer(&self, channel: Option<&ChannelId>) -> impl Future<Output = Result<()>> + Send;
 
     /// Up to which version of the feed customers have been looked at for duplicates.
     fn duplicates_through(&self) -> impl Future<Output = Result<u64>> + Send;

@@ -96,6 +96,9 @@ async fn look<S: Store>(hq: &Headquarters<S>, watchdog: &mut Watchdog<(u64, u64)
             let left =
                 hq.store.sequences().await.ok().and_then(|all| all.first().map(|accounts| accounts.left));
             let reason = match (held, left) {
+                _ if head.awaited > 0 => {
+                    "channels have not brought yet what was lost in a restore; tillsync hq recovery tells which"
+                }
                 (true, _) => "the customer sync job is held (rule X8)",
                 (false, Some(0)) => "the account numbers are exhausted (rule X6)",
                 (false, _) => "arrivals wait and none has been processed (rule X10)",

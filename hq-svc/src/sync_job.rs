@@ -89,6 +89,10 @@ impl<S: Store> SyncJob<S> {
     /// The store's. What was committed before stays, and running again is free of effect.
     pub async fn try_once(&self) -> store::Result<Outcome> {
         let mut outcome = Outcome::default();
+        // What was lost in a restore comes first, so that nobody gets a second account number.
+        if self.hq.store.head().await?.awaited > 0 {
+            return Ok(outcome);
+        }
         // Customers whose operations did not get through in an earlier batch: the later ones wait.
         let mut waiting: HashSet<CustomerId> = HashSet::new();
         // By channel, how far this run has come with it.

@@ -19,7 +19,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 /// The first SQLite without the corruption bug at the reset of a write-ahead log.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long a statement waits for a lock before it is `SQLITE_BUSY`.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A commit promises no less than that a power cut cannot undo it, here and at the synchronous standby.

@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`backup`] | copies of SQLite files that are in use |
 //! | [`clock`] | the only place that reads clocks and draws ids |
 //! | [`config`] | listen addresses, exit codes, signals |
 //! | [`database`] | opens SQLite and PostgreSQL, migrates, classifies errors |
@@ -18,6 +19,7 @@
 //! | [`watchdog`] | notices that something waits and nothing moves |
 //! | [`web`] | calls from pages in a browser |
 
+pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod database;

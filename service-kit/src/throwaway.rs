@@ -173,8 +173,9 @@ fn run(script: &str, folder: &Path) -> Result<Child, StartError> {
     Err(StartError::Failed(said.unwrap_or_default().trim().to_owned()))
 }
 
-/// The folder with `initdb` and `postgres`: on the path, or where Debian keeps them.
-fn binaries() -> Option<PathBuf> {
+/// The folder with `initdb`, `postgres`, `pg_dump` and the others: on the path, or where Debian keeps them.
+#[must_use]
+pub fn binaries() -> Option<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();

@@ -9,5 +9,6 @@ mod flags;
 mod journey;
 mod killed;
 mod processes;
+mod restored;
 mod rulebook;
 mod several;

@@ -13,7 +13,7 @@ use tillsync_proto::{
 
 use super::{
     Remote, columns,
-    lists::{attribute, duplicates, sequence},
+    lists::{attribute, duplicates, recovery, sequence},
     on_off,
     operations::{self, OperationsArgs},
     row, seconds,
@@ -121,6 +121,12 @@ pub enum HqCommand {
     },
     /// Shows the definitions of attributes, or changes one.
     Attribute(AttributeArgs),
+    /// Shows which channels headquarters waits for after it was restored from a backup, or waits for one no longer.
+    Recovery {
+        /// A channel that will not come, or all.
+        #[arg(long, value_name = "CHANNEL")]
+        without: Option<String>,
+    },
     /// Lists customers that may be the same person, or takes a pair off the list.
     Duplicates {
         /// The two customers of a pair that is none, by GUID.
@@ -245,6 +251,7 @@ pub async fn answer(args: HqArgs) -> Result<String, Error> {
         HqCommand::Synchronize { channel, counter } => operations::synchronize(&hq, channel, counter).await,
         HqCommand::Sequence { kind, format, block } => sequence(&hq, kind, format, block).await,
         HqCommand::Attribute(args) => attribute(&hq, args).await,
+        HqCommand::Recovery { without } => recovery(&hq, without).await,
         HqCommand::Duplicates { dismiss } => duplicates(&hq, &dismiss).await,
     }
 }

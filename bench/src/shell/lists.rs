@@ -1,4 +1,4 @@
-//! `tillsync hq sequence`, `attribute` and `duplicates`.
+//! `tillsync hq sequence`, `attribute`, `recovery` and `duplicates`.
 
 use tillsync_proto::pb::{
     common,
@@ -69,6 +69,29 @@ pub(super) async fn attribute(hq: &Remote, args: AttributeArgs) -> Result<String
     };
     let rows: Vec<Vec<String>> = list.definitions.iter().map(line).collect();
     Ok(format!("{}version {}\n", columns(&rows), list.version))
+}
+
+pub(super) async fn recovery(hq: &Remote, without: Option<String>) -> Result<String, Error> {
+    let awaited = match without {
+        Some(channel) => {
+            let channel_id = if channel == "all" { String::new() } else { channel };
+            let request = hq::EndRecoveryRequest { channel_id };
+            let end = async |c, m| AdminServiceClient::new(c).end_recovery(m).await;
+            hq.call(request, end).await?.awaited_channels
+        }
+        None => {
+            let request = hq::GetStatusRequest {};
+            let status = async |c, m| AdminServiceClient::new(c).get_status(m).await;
+            hq.call(request, status).await?.awaited_channels
+        }
+    };
+    Ok(match awaited.as_slice() {
+        [] => "Headquarters waits for nobody.\n".to_owned(),
+        awaited => format!(
+            "Nothing changes at headquarters until these have brought what was lost: {}\n",
+            awaited.join(", ")
+        ),
+    })
 }
 
 pub(super) async fn duplicates(hq: &Remote, dismiss: &[String]) -> Result<String, Error> {

@@ -28,6 +28,12 @@ pub(super) async fn status(hq: &Remote) -> Result<String, Error> {
         status.possible_duplicates,
         stalled(status.stall.as_ref()),
     );
+    if !status.awaited_channels.is_empty() {
+        text += &format!(
+            "  was restored, and waits for what these have: {}\n",
+            status.awaited_channels.join(", ")
+        );
+    }
     for summary in &status.channels {
         let channel = summary.status.clone().unwrap_or_default();
         let behind = channel.logged_counter.saturating_sub(channel.uploaded_counter);

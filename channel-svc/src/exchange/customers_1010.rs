@@ -33,7 +33,9 @@ impl<S: Store> Exchange<S> {
                 if start == cursor {
                     return Err(JobError::Answer("a resync to where the channel is"));
                 }
-                self.start_anew(start.clone(), page.head_version).await?;
+                // Seldom, and large: not in the future of every run.
+                Box::pin(self.bring_lost(&start, &resync.continues)).await?;
+                self.start_anew(start.clone(), page.head_version, resync.arrived_through).await?;
                 (cursor, goal) = (start, None);
                 continue;
             }
@@ -61,15 +63,18 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Headquarters' database is another one, or older than what was seen: the feed is read from the given
-    /// place, and every operation that is still held is sent again.
-    async fn start_anew(&self, start: FeedCursor, head: u64) -> Result<(), JobError> {
+    /// place, and every operation is sent again that is still held and has not arrived there. Those of a terminal stand
+    /// in its store.
+    async fn start_anew(&self, start: FeedCursor, head: u64, arrived: Option<u64>) -> Result<(), JobError> {
         let log = self.store.log_progress().await?;
-        if !log.epoch.is_empty() && log.epoch != start.epoch {
-            self.store.set_uploaded(0, &start.epoch).await?;
+        if !self.terminal && !log.epoch.is_empty() && log.epoch != start.epoch {
+            let through = arrived.unwrap_or_default().min(log.uploaded_through);
+            self.store.set_uploaded(through, &start.epoch).await?;
         }
         let (epoch, version) = (start.epoch, start.version);
         let advance = Advance::Feed { epoch, version, head: head.max(version + 1), at: self.now() };
         self.store.apply(Arc::new(Batch { incoming: Vec::new(), advance })).await?;
+        self.report.notify_one();
         Ok(())
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tillsync_proto::{
     ChannelId, Job,
     pb::{
-        common::{ChannelStatus, FeedCursor, Job as WireJob, JobRun, Operation},
+        common::{ChannelStatus, CustomerRecord, FeedCursor, Job as WireJob, JobRun, Operation},
         hq::{
             GetConfigurationRequest, GetConfigurationResponse, ListCustomerChangesRequest,
-            ListCustomerChangesResponse, ReportStatusRequest, UploadOperationsRequest,
-            UploadOperationsResponse, WatchJobsRequest, WatchJobsResponse,
+            ListCustomerChangesResponse, RecoverCustomersRequest, ReportStatusRequest,
+            UploadOperationsRequest, UploadOperationsResponse, WatchJobsRequest, WatchJobsResponse,
             data_exchange_service_client::DataExchangeServiceClient,
         },
     },
@@ -110,7 +110,17 @@ impl Headquarters {
         }
     }
 
-    /// Tells how the channel is.
+    /// Brings customers that headquarters has lost.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Unreached`] or [`JobError::Refused`].
+    pub async fn recover(&self, records: Vec<CustomerRecord>) -> Result<(), JobError> {
+        let message = RecoverCustomersRequest { channel_id: self.channel.clone(), records };
+        self.call(message, async |mut hq, m| hq.recover_customers(m).await).await.map(|_| ())
+    }
+
+    /// Tells how the channel is; gives the name of the database that takes its operations, if it is told.
     ///
     /// # Errors
     ///
@@ -120,9 +130,9 @@ impl Headquarters {
         status: ChannelStatus,
         ended_runs: Vec<JobRun>,
         running: Vec<JobRun>,
-    ) -> Result<(), JobError> {
+    ) -> Result<String, JobError> {
         let message = ReportStatusRequest { status: Some(status), ended_runs, running };
-        self.call(message, async |mut hq, m| hq.report_status(m).await).await.map(|_| ())
+        self.call(message, async |mut hq, m| hq.report_status(m).await).await.map(|answer| answer.epoch)
     }
 }
 

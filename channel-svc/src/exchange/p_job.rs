@@ -24,7 +24,7 @@ const PAGE_OPERATIONS: usize = 1_000;
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// How long a run waits for the tables to hold what is logged; then it brings what they do hold.
-const TABLES: Duration = Duration::from_secs(5);
+pub(super) const TABLES: Duration = Duration::from_secs(5);
 
 impl<S: Store> Exchange<S> {
     /// Brings what was logged and applied before the run began.

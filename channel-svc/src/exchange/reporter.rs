@@ -52,8 +52,13 @@ impl<S: Store> Exchange<S> {
         let status = self.status().await?;
         let (ended, running) = self.runs.get(self.now());
         let wire = |runs: &[JobRun]| runs.iter().map(Into::into).collect();
-        self.hq.report(status, wire(&ended), wire(&running)).await?;
+        let epoch = self.hq.report(status, wire(&ended), wire(&running)).await?;
         self.runs.reported(&ended);
+        // The store of this terminal is another one, or was restored from a backup: it may lack what it has taken.
+        let known = if self.terminal { self.store.log_progress().await?.epoch } else { String::new() };
+        if !known.is_empty() && !epoch.is_empty() && known != epoch {
+            self.store.set_uploaded(0, &epoch).await?;
+        }
         Ok(())
     }
 }

@@ -9,9 +9,9 @@ use tillsync_proto::{
         common,
         hq::{
             GetConfigurationRequest, GetConfigurationResponse, ListCustomerChangesRequest,
-            ListCustomerChangesResponse, ReportStatusRequest, ReportStatusResponse, UploadOperationsRequest,
-            UploadOperationsResponse, WatchJobsRequest, WatchJobsResponse,
-            data_exchange_service_server::DataExchangeService,
+            ListCustomerChangesResponse, RecoverCustomersRequest, RecoverCustomersResponse,
+            ReportStatusRequest, ReportStatusResponse, UploadOperationsRequest, UploadOperationsResponse,
+            WatchJobsRequest, WatchJobsResponse, data_exchange_service_server::DataExchangeService,
         },
     },
 };
@@ -26,6 +26,13 @@ pub(super) struct Service<S> {
     pub exchange: Arc<Exchange<S>>,
 }
 
+impl<S: Store> Service<S> {
+    /// The name of the store's database.
+    fn epoch(&self) -> String {
+        self.customers.current.get().identity.map(|identity| identity.to_string()).unwrap_or_default()
+    }
+}
+
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -37,8 +44,7 @@ impl<S: Store> DataExchangeService for Service<S> {
         request: Request<UploadOperationsRequest>,
     ) -> Answer<UploadOperationsResponse> {
         let outcomes = self.customers.take(request.into_inner().operations).await?;
-        let identity = self.customers.current.get().identity;
-        let epoch = identity.map(|identity| identity.to_string()).unwrap_or_default();
+        let epoch = self.epoch();
         Ok(Response::new(UploadOperationsResponse { outcomes, epoch }))
     }
 
@@ -88,8 +94,16 @@ impl<S: Store> DataExchangeService for Service<S> {
         Ok(Response::new(Box::pin(tokio_stream::iter(told).chain(rest))))
     }
 
+    /// What headquarters has lost the stores bring, which know every customer.
+    async fn recover_customers(
+        &self,
+        _: Request<RecoverCustomersRequest>,
+    ) -> Answer<RecoverCustomersResponse> {
+        Ok(Response::new(RecoverCustomersResponse {}))
+    }
+
     /// A terminal is seen in what it uploads.
     async fn report_status(&self, _: Request<ReportStatusRequest>) -> Answer<ReportStatusResponse> {
-        Ok(Response::new(ReportStatusResponse {}))
+        Ok(Response::new(ReportStatusResponse { epoch: self.epoch() }))
     }
 }

@@ -316,6 +316,8 @@ impl<S: Store> Appender<S> {
                 entries.retain(|(seq, _)| *seq > newest);
                 let changed: Vec<CustomerId> = entries.iter().map(|(_, entry)| entry.id()).collect();
                 self.tail.push(entries);
+                // A restore leaves a row without entries.
+                self.tail.skip_to(row.through);
                 self.watchers.changed(&changed);
             }
         }

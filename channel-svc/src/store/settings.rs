@@ -23,6 +23,8 @@ pub(super) const SAVE_SETTING: &str = "insert into settings (name, version, valu
      on conflict (name) do update set version = excluded.version, value = excluded.value";
 pub(super) const IDENTIFY: &str = "insert into settings (name, version, value) values ('identity', 0, $1) \
      on conflict (name) do nothing";
+pub(super) const IDENTIFY_ANEW: &str = "insert into settings (name, version, value) values ('identity', 0, $1) \
+     on conflict (name) do update set value = excluded.value";
 pub(super) const RUNS: &str =
     "select job, run_request, started_at, elapsed_micros, moved, error, state, bytes from job_runs";
 pub(super) const SAVE_RUN: &str = "insert into job_runs \

@@ -39,7 +39,7 @@ impl SqliteStore {
         let tables_steps = [(1, "tables", include_str!("../../migrations/sqlite/0001_tables.sql"))];
         let tables = open_sqlite(path, Durability::Crash, &tables_steps).await?;
         let log_steps = [(1, "log", include_str!("../../migrations/sqlite/0001_log.sql"))];
-        let log = open_sqlite(&path.with_extension("log.db"), Durability::PowerCut, &log_steps).await?;
+        let log = open_sqlite(&super::log_file(path), Durability::PowerCut, &log_steps).await?;
         let driver = |source| OpenError::Driver { database: path.display().to_string(), source };
         // Commits of the log never write back: `checkpoint` does. Those of the tables do it less often. Who only appends
         // needs few pages.

@@ -304,7 +304,20 @@ impl<S: Store> AdminService for Admin<S> {
                 .map(|(reason, since)| common::Stall { reason, since: Some(since.into()) }),
             sync_job_restarts: status.supervised.restarts,
             possible_duplicates: status.possible_duplicates,
+            awaited_channels: status.awaited,
         }))
+    }
+
+    async fn end_recovery(
+        &self,
+        request: Request<hq::EndRecoveryRequest>,
+    ) -> Result<Response<hq::EndRecoveryResponse>, Status> {
+        let channel = &request.get_ref().channel_id;
+        let channel = (!channel.is_empty()).then(|| convert::channel_id(channel));
+        let channel = channel.transpose().map_err(Error::from)?;
+        let work = move |hq: Headquarters<S>| async move { hq.end_recovery(channel.as_ref()).await };
+        let awaited_channels = self.hq.unhurried(work).await?;
+        Ok(Response::new(hq::EndRecoveryResponse { awaited_channels }))
     }
 }
 

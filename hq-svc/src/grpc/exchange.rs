@@ -9,6 +9,7 @@ use tillsync_proto::{
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, async_trait};
+use uuid::Uuid;
 
 use super::{job, page_size};
 use crate::{error::Error, hq::Headquarters, store::Store};
@@ -20,8 +21,12 @@ pub(super) struct DataExchange<S> {
 
 impl<S> DataExchange<S> {
     fn cursor(&self, version: u64) -> common::FeedCursor {
-        common::FeedCursor { epoch: self.hq.epoch.to_string(), version }
+        cursor((self.hq.epoch, version))
     }
+}
+
+fn cursor((epoch, version): (Uuid, u64)) -> common::FeedCursor {
+    common::FeedCursor { epoch: epoch.to_string(), version }
 }
 
 #[async_trait]
@@ -50,9 +55,12 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         let page_size = page_size(request.page_size, 1_000, 5_000).map_err(Error::from)?;
         let changes = self.hq.changes(&channel, request.cursor, page_size).await?;
         Ok(Response::new(hq::ListCustomerChangesResponse {
-            resync: changes
-                .resync
-                .map(|reason| hq::Resync { reason: reason.into(), cursor: Some(self.cursor(0)) }),
+            resync: changes.resync.map(|resync| hq::Resync {
+                reason: resync.reason.into(),
+                cursor: Some(self.cursor(0)),
+                continues: resync.continues.into_iter().map(cursor).collect(),
+                arrived_through: Some(resync.arrived_through),
+            }),
             records: changes.records,
             next_cursor: Some(self.cursor(changes.next)),
             head_version: changes.head,
@@ -105,6 +113,16 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         Ok(Response::new(Box::pin(answers)))
     }
 
+    async fn recover_customers(
+        &self,
+        request: Request<hq::RecoverCustomersRequest>,
+    ) -> Result<Response<hq::RecoverCustomersResponse>, Status> {
+        let request = request.into_inner();
+        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
+        self.hq.unhurried(move |hq| async move { hq.recover(&channel, request.records).await }).await?;
+        Ok(Response::new(hq::RecoverCustomersResponse {}))
+    }
+
     async fn report_status(
         &self,
         request: Request<hq::ReportStatusRequest>,
@@ -117,6 +135,6 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
             hq.report(&channel, status, request.ended_runs, request.running).await
         };
         self.hq.unhurried(work).await?;
-        Ok(Response::new(hq::ReportStatusResponse {}))
+        Ok(Response::new(hq::ReportStatusResponse { epoch: self.hq.epoch.to_string() }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tillsync_proto::{Change, CustomerId, Operation, Reason, reason_name};
+use tillsync_proto::{Change, CustomerId, Micros, Operation, Reason, reason_name};
 use uuid::Uuid;
 
 use super::{Arrival, Arrived, Payload};
@@ -19,8 +19,8 @@ pub(super) struct NewRow<'a> {
     pub logged_at: i64,
 }
 
-/// Counter, customer, reason, account number of an arrival that stands in the log.
-pub(super) type StandingColumns = (i64, Option<Uuid>, Option<String>, Option<String>);
+/// Counter, customer, when it was logged, reason, account number of an arrival that stands in the log.
+pub(super) type StandingColumns = (i64, Option<Uuid>, i64, Option<String>, Option<String>);
 
 /// The rows of a page, in the order of the channel's log, so that they arrive in it.
 pub(super) fn in_order(page: &[Arrival]) -> impl Iterator<Item = NewRow<'_>> {
@@ -65,11 +65,14 @@ pub(super) fn answers(
     standing: &HashMap<i64, StandingColumns>,
 ) -> Vec<Arrived> {
     let answer = |counter| {
-        let (_, customer, reason, account_number) = standing.get(counter).cloned().unwrap_or_default();
+        let standing = standing.get(counter).cloned();
+        let logged_at = standing.as_ref().map(|standing| Micros(standing.2));
+        let (_, customer, _, reason, account_number) = standing.unwrap_or_default();
         Arrived {
             // Of several with the same counter only the first is new.
             known: !new.remove(counter),
             customer: customer.map(CustomerId),
+            logged_at,
             reason,
             account_number,
         }

@@ -1,12 +1,14 @@
 //! What a batch of plans comes to, worked out under the lock of `hq_head`: plain logic, the same for both
 //! databases.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tillsync_proto::{Customer, TermKind, reason_name, terms};
 use uuid::Uuid;
 
-use super::{AppliedEdit, Fate, Head, Plan, Record, SequenceState, Settled, Stored, Verdict, Write};
+use super::{
+    AppliedEdit, Fate, Head, Plan, Record, Recovered, SequenceState, Settled, Stored, Verdict, Write,
+};
 use crate::numbers::{NumberSequence, SequenceKind};
 
 /// The row of `hq_head`.
@@ -18,15 +20,17 @@ pub(super) struct HeadRow {
     pub next_card: i64,
     pub customers: i64,
     pub arrivals_completed: i64,
+    /// Channels that have not brought yet what was lost in a restore.
+    pub awaited: i64,
 }
 
 /// The columns of `hq_head`, in the order of [`HeadRow::from`].
-pub(super) type HeadColumns = (Uuid, i64, i64, i64, i64, i64);
+pub(super) type HeadColumns = (Uuid, i64, i64, i64, i64, i64, i64);
 
 impl From<HeadColumns> for HeadRow {
     fn from(columns: HeadColumns) -> Self {
-        let (epoch, feed_version, next_account, next_card, customers, arrivals_completed) = columns;
-        Self { epoch, feed_version, next_account, next_card, customers, arrivals_completed }
+        let (epoch, feed_version, next_account, next_card, customers, arrivals_completed, awaited) = columns;
+        Self { epoch, feed_version, next_account, next_card, customers, arrivals_completed, awaited }
     }
 }
 
@@ -38,6 +42,7 @@ impl HeadRow {
             version: count(self.feed_version),
             customers: count(self.customers),
             arrivals_completed: count(self.arrivals_completed),
+            awaited: count(self.awaited),
         }
     }
 
@@ -82,6 +87,26 @@ impl From<Row> for Record {
     }
 }
 
+/// A customer that a channel brings after a restore, as it is here.
+pub(super) struct Known {
+    pub stored: Stored,
+    /// Versions up to this one are older than the restore.
+    pub restored_at: u64,
+    /// If it was brought before: the version that the channel knew, and the one that it was given here.
+    pub brought: Option<(u64, u64)>,
+}
+
+impl Known {
+    /// Whether a channel that knows `version` of a lost database knows something newer. What has changed here since the
+    /// restore stays.
+    fn is_older(&self, version: u64) -> bool {
+        match self.brought {
+            Some((known, given)) => self.stored.record.version == given && known < version,
+            None => self.stored.record.version <= self.restored_at,
+        }
+    }
+}
+
 /// A row of `customer_terms`: kind, term, customer.
 pub(crate) type TermRow = (i16, String, Uuid);
 
@@ -105,6 +130,8 @@ pub(super) struct Batch {
     pub completed: Vec<i64>,
     pub set_aside: Vec<AsideRow>,
     pub overwritten: Vec<OverwrittenRow>,
+    /// What a channel has brought after a restore: customer, the version that it knew, the version here.
+    pub recovered: Vec<(Uuid, i64, i64)>,
     edits: HashMap<(Uuid, String), u64>,
 }
 
@@ -219,6 +246,66 @@ impl Batch {
             let newest = self.edits.entry((customer.0, channel.clone())).or_default();
             *newest = (*newest).max(*counter);
         }
+    }
+
+    /// Works out what a channel has brought after a restore. `known` is what is here of these customers, with what was
+    /// brought of them before; `owners` says whose the account numbers are.
+    pub fn recover(
+        head: &mut HeadRow,
+        channel: &str,
+        brought: &[Recovered],
+        known: &HashMap<Uuid, Known>,
+        owners: &HashMap<String, Uuid>,
+        numbers: &mut NumberSequence,
+    ) -> Self {
+        let (mut batch, mut done) = (Self::default(), HashSet::new());
+        for Recovered { customer, version, fingerprint, included } in brought {
+            if !done.insert(customer.id.0) {
+                continue;
+            }
+            // Whichever version it was, these edits are in it, and in every newer one.
+            if *included > 0 {
+                let (customer, channel, counter) = (customer.id, channel.to_owned(), *included);
+                batch.note(&[AppliedEdit { customer, channel, counter }]);
+            }
+            let before = known.get(&customer.id.0);
+            if before.is_some_and(|known| !known.is_older(*version)) {
+                continue;
+            }
+            let known_version = i64::try_from(*version).unwrap_or(i64::MAX);
+            let version = head.next_version();
+            batch.recovered.push((customer.id.0, known_version, version));
+            match before {
+                Some(Known { stored, .. }) => {
+                    let before = &stored.record.customer;
+                    let account_number = before.account_number.clone();
+                    let after = Customer { account_number, ..customer.clone() };
+                    let (old, new) = (term_rows(before), term_rows(&after));
+                    batch.terms_gone.extend(old.iter().filter(|term| !new.contains(term)).cloned());
+                    batch.terms_new.extend(new.into_iter().filter(|term| !old.contains(term)));
+                    batch.replaces.push(Row { version, fingerprint: Uuid::nil(), customer: after });
+                }
+                None => {
+                    let mut customer = customer.clone();
+                    let number = customer.account_number.as_ref();
+                    let taken = number.is_none_or(|number| owners.contains_key(number))
+                        || batch
+                            .inserts
+                            .iter()
+                            .any(|row| number.is_some_and(|number| row.account() == number));
+                    if taken {
+                        // Somebody else has it since: never one number for two customers.
+                        let Some(number) = numbers.take(&mut head.next_account) else { continue };
+                        customer.account_number = Some(number);
+                    }
+                    head.customers += 1;
+                    batch.terms_new.extend(term_rows(&customer));
+                    batch.inserts.push(Row { version, fingerprint: *fingerprint, customer });
+                }
+            }
+        }
+        batch.terms_new.sort_unstable();
+        batch
     }
 
     /// How far the edits of channels are in their customers, each once.

@@ -6,6 +6,7 @@ mod customers;
 mod duplicates;
 mod edits;
 mod operations;
+mod restore;
 mod search;
 mod sessions;
 mod settings;
@@ -63,11 +64,17 @@ trait TestStore: Store {
     async fn look(&self, sql: &str) -> Vec<String>;
     /// Changes rows behind the store's back.
     async fn meddle(&self, sql: &str);
+    /// Notes that it was restored.
+    async fn restored(&self, expected: &[ChannelId]);
 }
 
 impl TestStore for SqliteStore {
     async fn look(&self, sql: &str) -> Vec<String> {
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.database().readers).await.expect(sql)
+    }
+
+    async fn restored(&self, expected: &[ChannelId]) {
+        self.mark_restored(Uuid::from_u128(99), expected).await.expect("noted");
     }
 
     async fn meddle(&self, sql: &str) {
@@ -78,6 +85,10 @@ impl TestStore for SqliteStore {
 impl TestStore for PostgresStore {
     async fn look(&self, sql: &str) -> Vec<String> {
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(self.database()).await.expect(sql)
+    }
+
+    async fn restored(&self, expected: &[ChannelId]) {
+        self.mark_restored(Uuid::from_u128(99), expected).await.expect("noted");
     }
 
     async fn meddle(&self, sql: &str) {

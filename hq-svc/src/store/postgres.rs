@@ -9,6 +9,8 @@ mod dialect;
 mod duplicates;
 #[path = "both/operations.rs"]
 mod operations;
+#[path = "both/restore.rs"]
+mod restore;
 #[path = "both/sessions.rs"]
 mod sessions;
 #[path = "both/settings.rs"]
@@ -24,7 +26,9 @@ use service_kit::{
     lease::Lease,
 };
 use sqlx::{PgConnection, PgPool, Transaction};
+use tillsync_proto::ChannelId;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::StoreError;
 use crate::{
@@ -53,7 +57,10 @@ async fn begin(db: &Db) -> sqlx::Result<Transaction<'static, Driver>> {
     db.begin().await
 }
 
-const STEPS: &[Step] = &[(1, "start", include_str!("../../migrations/postgres/0001_start.sql"))];
+const STEPS: &[Step] = &[
+    (1, "start", include_str!("../../migrations/postgres/0001_start.sql")),
+    (2, "restore", include_str!("../../migrations/postgres/0002_restore.sql")),
+];
 
 /// Connections to keep at most. More only wait for each other at the row of `hq_head`.
 const CONNECTIONS: u32 = 16;
@@ -88,6 +95,21 @@ impl PostgresStore {
         })?;
         let lease = Lease::shared(db.clone(), "headquarters", ids.mint()).await.map_err(failed)?;
         Ok(Self { db, numbers: Arc::new(Mutex::new(numbers)), lease })
+    }
+
+    /// Notes that the database was restored from a backup: another epoch begins, and nothing changes until the channels
+    /// that it knows, and `expected` ones, have brought what it has lost. Gives whom it waits for.
+    ///
+    /// # Errors
+    ///
+    /// The database fails.
+    pub async fn mark_restored(
+        &self,
+        epoch: Uuid,
+        expected: &[ChannelId],
+    ) -> Result<Vec<String>, StoreError> {
+        restore::mark(&self.db, epoch, expected).await?;
+        restore::awaited(&self.db).await
     }
 
     /// For tests that look with their own SQL.

@@ -22,8 +22,8 @@ pub(super) type CustomerColumns = (i64, Uuid, String);
 pub(super) type FeedColumns = (i64, Uuid, String, Option<String>, Option<i64>);
 /// Channel, profile, version.
 pub(super) type ProfileColumns = (String, Option<String>, i64);
-/// Place, channel, counter, customer, operation, attempts.
-pub(super) type DueColumns = (i64, String, i64, Uuid, Option<String>, i64);
+/// Place, channel, counter, customer, operation, attempts, how far the edits of the channel are in the customer.
+pub(super) type DueColumns = (i64, String, i64, Uuid, Option<String>, i64, Option<i64>);
 /// Place, channel, counter, customer, operation, raw, corrected, arrival, whether it was processed, attempts, next
 /// attempt, reason, message, overwritten values, account number.
 pub(super) type OperationColumns = (
@@ -84,7 +84,7 @@ pub(super) fn stored((version, fingerprint, body): CustomerColumns) -> Result<St
     Ok(Stored { record, fingerprint })
 }
 
-pub(super) fn due((seq, channel, counter, customer, operation, attempts): DueColumns) -> Due {
+pub(super) fn due((seq, channel, counter, customer, operation, attempts, included): DueColumns) -> Due {
     Due {
         seq,
         channel,
@@ -92,6 +92,7 @@ pub(super) fn due((seq, channel, counter, customer, operation, attempts): DueCol
         customer: CustomerId(customer),
         operation: operation.and_then(|text| serde_json::from_str(&text).ok()),
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        included: included.map_or(0, count),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Statements whose text is the same for both databases.
 
 /// The row of `hq_head`.
-pub(super) const HEAD: &str = "select epoch, feed_version, next_account, next_card, customers, arrivals_completed from hq_head where id = 1";
+pub(super) const HEAD: &str = "select epoch, feed_version, next_account, next_card, customers, arrivals_completed, \
+     (select count(*) from awaited_channels) from hq_head where id = 1";
 /// Makes the row of `hq_head` at the first open.
 pub(super) const MAKE_HEAD: &str = "insert into hq_head (id, epoch, feed_version, next_account, next_card, customers, arrivals_completed) \
      values (1, $1, 0, 1, 1, 0, 0) on conflict do nothing";
@@ -36,7 +37,8 @@ pub(super) fn due(of_channel: bool) -> String {
     let of_channel = if of_channel { "and a.channel_id = $4" } else { "" };
     format!(
         "select a.arrival_seq, a.channel_id, a.counter, a.customer_id, \
-     coalesce(a.corrected, a.operation), a.attempts from arrivals a \
+     coalesce(a.corrected, a.operation), a.attempts, (select e.counter from edits_applied e \
+        where e.customer_id = a.customer_id and e.channel_id = a.channel_id) from arrivals a \
      where a.online_operation_completed = 0 and a.arrival_seq > $1 and a.customer_id is not null \
      and (a.reason is null or a.next_attempt_at <= $2) \
      and not exists (select 1 from arrivals b where b.customer_id = a.customer_id \
@@ -179,3 +181,33 @@ pub(super) const PAIR_COUNT: &str = "select count(*) from possible_duplicates wh
 /// Takes a pair off the list.
 pub(super) const DISMISS: &str = "update possible_duplicates set dismissed = 1 where \
      (customer_id = $1 and other_id = $2) or (customer_id = $2 and other_id = $1)";
+
+/// Where this database comes from.
+pub(super) const ADD_LINEAGE: &str = "insert into lineage (epoch, version) values ($1, $2)";
+/// A new identity.
+pub(super) const SET_EPOCH: &str = "update hq_head set epoch = $1 where id = 1";
+/// The databases that it was restored from.
+pub(super) const LINEAGE: &str = "select epoch, version from lineage order by version";
+/// Versions up to this one are older than the last restore.
+pub(super) const RESTORED_AT: &str = "select coalesce(max(version), 0) from lineage";
+/// Waits for every channel that has told of itself, and for one. Who only reads has nothing to bring.
+pub(super) const AWAIT_ALL: &str = "insert into awaited_channels (channel_id) select id from channels where status is not null on conflict do nothing";
+pub(super) const AWAIT: &str = "insert into awaited_channels (channel_id) values ($1) on conflict do nothing";
+/// Whom it waits for.
+pub(super) const AWAITED: &str = "select channel_id from awaited_channels order by channel_id";
+/// Waits no longer for one channel; without one, for none.
+pub(super) const AWAIT_NO_LONGER: &str =
+    "delete from awaited_channels where channel_id = coalesce($1, channel_id)";
+/// The newest counter of a channel.
+pub(super) const ARRIVED_THROUGH: &str =
+    "select coalesce(max(counter), 0) from arrivals where channel_id = $1";
+/// What was brought of a customer.
+pub(super) const RECOVERED: &str = "select known_version, version from recovered where customer_id = $1";
+pub(super) const NOTE_RECOVERED: &str = "insert into recovered (customer_id, known_version, version) values ($1, $2, $3) \
+     on conflict (customer_id) do update set known_version = excluded.known_version, version = excluded.version";
+pub(super) const FORGET_RECOVERED: &str = "delete from recovered";
+/// Whose an account number is.
+pub(super) const OWNER_OF_ACCOUNT: &str = "select id from customers where account_number = $1";
+/// A card that was issued before the restore.
+pub(super) const RECOVER_CARD: &str =
+    "insert into loyalty_cards (number, customer_id, request_id) values ($1, $2, $3) on conflict do nothing";

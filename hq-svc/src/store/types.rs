@@ -28,6 +28,8 @@ pub struct Head {
     pub customers: u64,
     /// Arrivals that have been processed.
     pub arrivals_completed: u64,
+    /// Channels that have not brought yet what was lost in a restore; while there are any, nothing changes.
+    pub awaited: u64,
 }
 
 /// A customer and its place in the feed.
@@ -77,6 +79,19 @@ pub struct Report {
     pub status: Vec<u8>,
     /// Runs that have ended, and those under way.
     pub runs: Vec<Session>,
+}
+
+/// A customer that was lost in a restore, as a channel knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// The customer with its account number.
+    pub customer: Customer,
+    /// The version that headquarters had told of it; 0 if only the account number was told.
+    pub version: u64,
+    /// Fingerprint of what was asked for when it was created.
+    pub fingerprint: Uuid,
+    /// The channel's own edits up to this counter are in it.
+    pub included: u64,
 }
 
 /// A customer to insert.

@@ -156,3 +156,36 @@ fn a_bad_configuration_is_one_line_and_exit_64() {
     }
     assert_eq!(binary(&["--help"]).0, Some(0));
 }
+
+#[test]
+fn a_copy_of_the_file_is_made_and_brought_back_by_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_hq-svc")).args(arguments).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let url = |name: &str| format!("sqlite:{}", file(name));
+    let (code, said) = run(&["backup", "--database-url", &url("hq.db"), "--to", &file("copy.db")]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("is missing"), "{said}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ids = service_kit::clock::Ids::from_os(std::sync::Arc::new(service_kit::clock::SystemClock));
+    let config = Config::new(url("hq.db").parse().unwrap());
+    // Makes the file.
+    runtime.block_on(hq_svc::mark_restored(&config, &[], ids)).unwrap();
+    let (code, said) = run(&["backup", "--database-url", &url("hq.db"), "--to", &file("copy.db")]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let (code, said) = run(&["restore", "--database-url", &url("hq.db"), "--from", &file("copy.db")]);
+    assert_eq!(code, Some(64), "nothing is written over: {said}");
+    let back = ["restore", "--database-url", &url("back.db"), "--from", &file("copy.db"), "--expect", "s1"];
+    let (code, said) = run(&back);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("until these have brought what it has lost: s1"), "{said}");
+    let (code, said) = run(&["backup", "--database-url", "postgres://nobody@localhost/x", "--to", "y"]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("pg_dump"), "{said}");
+}

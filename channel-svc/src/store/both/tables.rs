@@ -101,6 +101,15 @@ impl TableStore for DatabaseStore {
         .await
     }
 
+    async fn identify_anew(&self, identity: Uuid) -> Result<(), StoreError> {
+        transaction("identify", &self.ids, async || {
+            let query = sqlx::query(settings::IDENTIFY_ANEW).bind(identity.to_string());
+            query.execute(self.table_writes()).await?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn save_setting(&self, setting: Setting) -> Result<(), StoreError> {
         let (name, version, value) = settings::write(setting)?;
         transaction("save_setting", &self.ids, async || {

@@ -186,6 +186,7 @@ impl DataExchangeService for FakeHq {
             let resync = Resync {
                 reason: ResyncReason::OtherEpoch.into(),
                 cursor: Some(FeedCursor { epoch, version: 0 }),
+                ..Resync::default()
             };
             let head_version = state.head;
             let answer =
@@ -241,6 +242,13 @@ impl DataExchangeService for FakeHq {
         Ok(Response::new(Box::pin(flatten(told))))
     }
 
+    async fn recover_customers(
+        &self,
+        _: Request<RecoverCustomersRequest>,
+    ) -> Result<Response<RecoverCustomersResponse>, Status> {
+        Ok(Response::new(RecoverCustomersResponse {}))
+    }
+
     async fn report_status(
         &self,
         request: Request<ReportStatusRequest>,
@@ -253,7 +261,7 @@ impl DataExchangeService for FakeHq {
             state.running = message.running;
         }
         self.reported.send_modify(|count| *count += 1);
-        Ok(Response::new(ReportStatusResponse {}))
+        Ok(Response::new(ReportStatusResponse::default()))
     }
 }
 

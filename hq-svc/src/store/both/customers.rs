@@ -37,6 +37,9 @@ pub(super) async fn settle(
         return Err(StoreError::Fenced);
     }
     let mut now = head(&mut tx).await?;
+    if now.awaited > 0 {
+        return Err(StoreError::Recovering);
+    }
     let versions = dialect::versions(&mut tx, &written(plans)).await?;
     let mut accounts = numbers.accounts.clone();
     let batch = Batch::work_out(&mut now, versions, plans, &mut accounts);
@@ -63,6 +66,9 @@ pub(super) async fn issue_card(
     let mut numbers = numbers.lock().await;
     let mut tx = begin(db).await?;
     let mut now = head(&mut tx).await?;
+    if now.awaited > 0 {
+        return Err(StoreError::Recovering);
+    }
     let Some(mut record) = by_id(&mut tx, request.customer.0).await? else { return Ok(Issued::NoCustomer) };
     let before: Option<(String, Uuid)> =
         sqlx::query_as(sql::CARD_OF_REQUEST).bind(request.request_id).fetch_optional(&mut *tx).await?;

@@ -6,14 +6,16 @@ use tillsync_proto::{
 };
 use uuid::Uuid;
 
-use super::{DatabaseStore, arrivals, customers, dialect, duplicates, operations, reads, sessions, settings};
+use super::{
+    DatabaseStore, arrivals, customers, dialect, duplicates, operations, reads, restore, sessions, settings,
+};
 use crate::{
     numbers::{NumberSequence, SequenceKind},
     store::{
         Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, FeedRecord, GlobalConfiguration, Head,
-        Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure, Reconfigured, Record, Report,
-        Result, RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Store, StoreError,
-        Stored,
+        Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure, Reconfigured, Record, Recovered,
+        Report, Result, RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Store,
+        StoreError, Stored,
         batch::{HeadColumns, HeadRow, TermRow},
         rows, sql,
     },
@@ -226,6 +228,26 @@ impl Store for DatabaseStore {
 
     async fn has_earlier_failure(&self, customer: CustomerId, seq: i64) -> Result<bool> {
         operations::has_earlier_failure(&self.db, customer, seq).await
+    }
+
+    async fn lineage(&self) -> Result<Vec<(Uuid, u64)>> {
+        restore::lineage(&self.db).await
+    }
+
+    async fn arrived_through(&self, channel: &ChannelId) -> Result<u64> {
+        restore::arrived_through(&self.db, channel).await
+    }
+
+    async fn recover(&self, channel: &ChannelId, brought: &[Recovered]) -> Result<()> {
+        restore::recover(&self.db, &self.numbers, channel, brought).await
+    }
+
+    async fn awaited(&self) -> Result<Vec<String>> {
+        restore::awaited(&self.db).await
+    }
+
+    async fn await_no_longer(&self, channel: Option<&ChannelId>) -> Result<()> {
+        restore::await_no_longer(&self.db, channel).await
     }
 
     async fn duplicates_through(&self) -> Result<u64> {

@@ -19,8 +19,8 @@ pub(super) const LOCK_PROFILE: &str =
 /// Flags and definitions that are about to be changed.
 pub(super) const LOCK_CONFIGURATION: &str =
     "select bits, attributes, version from global_configuration where id = 1 for update";
-const LOCK_HEAD: &str = "select epoch, feed_version, next_account, next_card, customers, arrivals_completed \
-     from hq_head where id = 1 for update";
+const LOCK_HEAD: &str = "select epoch, feed_version, next_account, next_card, customers, arrivals_completed, \
+     (select count(*) from awaited_channels) from hq_head where id = 1 for update";
 const VERSIONS: &str = "select id, version from customers where id = any($1)";
 const STORED: &str = "select version, fingerprint, body from customers where id = any($1)";
 const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) \
@@ -77,7 +77,7 @@ const ARRIVE: &str = "insert into arrivals \
         with ordinality page \
         (counter, customer_id, kind, operation, raw, reason, message, logged_at, place) \
      order by place on conflict (channel_id, counter) do nothing returning counter";
-const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
+const STANDING: &str = "select a.counter, a.customer_id, a.logged_at, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
      where a.channel_id = $1 and a.counter = any($2)";
 

@@ -69,7 +69,7 @@ const ARRIVE: &str = "insert into arrivals \
      (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message, logged_at) ";
 const ACCOUNTS: &str = "select id, account_number from customers \
      where id in (select unhex(value, '-') from json_each($1))";
-const STANDING: &str = "select a.counter, a.customer_id, a.reason, c.account_number \
+const STANDING: &str = "select a.counter, a.customer_id, a.logged_at, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
      where a.channel_id = $1 and a.counter in (select value from json_each($2))";
 
@@ -225,7 +225,7 @@ pub(super) async fn arrive(
     let new_counters: HashSet<i64> = new.iter().map(|(_, row)| row.counter).collect();
     standing.extend(new.into_iter().map(|(_, row)| {
         let account = row.customer.and_then(|customer| accounts.get(&customer).cloned());
-        (row.counter, (row.counter, row.customer, row.reason.map(str::to_owned), account))
+        (row.counter, (row.counter, row.customer, row.logged_at, row.reason.map(str::to_owned), account))
     }));
     Ok(arrived::answers(&counters, new_counters, &standing))
 }

@@ -40,6 +40,8 @@ pub struct Arrived {
     pub known: bool,
     /// The customer of the operation that stands there.
     pub customer: Option<CustomerId>,
+    /// When that was logged, by the channel's clock.
+    pub logged_at: Option<Micros>,
     /// Why it was set aside, if it was.
     pub reason: Option<String>,
     /// The account number, if the customer is real (rule M6).
@@ -61,6 +63,8 @@ pub struct Due {
     pub operation: Option<Operation>,
     /// How often it has been tried.
     pub attempts: u32,
+    /// The channel's edits up to this counter are in the customer already.
+    pub included: u64,
 }
 
 /// An arrival that was set aside.
