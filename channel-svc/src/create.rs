@@ -115,6 +115,7 @@ impl<S: Store> Customers<S> {
     async fn repeat(&self, draft: &Draft) -> Result<Option<Created>, Error> {
         match self.find_id(draft.id).await? {
             None => Ok(None),
+            Some(known) if known.is_erased() => Err(Error::Erased(draft.id)),
             Some(known) if known.repeats(draft.fingerprint) => Ok(Some(Created::known(&known))),
             Some(_) => Err(Error::GuidTaken(draft.id.to_string())),
         }
@@ -158,6 +159,7 @@ impl<S: Store> Customers<S> {
             Appended::New(_) => Ok(Created { customer, path: origin.path, called: None }),
             Appended::Known(entry) => Ok(Created::known(&logged(&entry)?)),
             Appended::Taken => Err(Error::GuidTaken(id.to_string())),
+            Appended::Erased => Err(Error::Erased(id)),
             Appended::Refused(_) | Appended::Nothing => Err(Error::Internal),
         }
     }

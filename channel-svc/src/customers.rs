@@ -177,7 +177,11 @@ impl<S: Store> Customers<S> {
     pub async fn get(&self, name: &str, scope: Scope, deadline: Option<Deadline>) -> Result<Row, Error> {
         let name = reference(name)?;
         match scope {
-            Scope::Store => self.find(&name).await?.ok_or(Error::NotFound("customer")),
+            Scope::Store => match self.find(&name).await? {
+                Some(row) if row.is_erased() => Err(Error::Erased(row.customer.id)),
+                Some(row) => Ok(row),
+                None => Err(Error::NotFound("customer")),
+            },
             Scope::AllStores => self.at_headquarters(&name, deadline).await,
         }
     }
@@ -252,7 +256,9 @@ impl<S: Store> Customers<S> {
     pub(crate) async fn keep(&self, row: Row) -> Result<Row, Error> {
         match self.log.append(Entry::new(row), false).await? {
             Appended::New(entry) | Appended::Known(entry) => logged(&entry),
-            Appended::Taken | Appended::Refused(_) | Appended::Nothing => Err(Error::Internal),
+            Appended::Taken | Appended::Erased | Appended::Refused(_) | Appended::Nothing => {
+                Err(Error::Internal)
+            }
         }
     }
 }

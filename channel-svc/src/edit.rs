@@ -231,6 +231,7 @@ impl<S: Store> Customers<S> {
                 Err(Error::Overloaded(format!("{MAX_EDITS} edits of the customer wait for headquarters")))
             }
             Appended::Refused(EditRefusal::Unknown) => Err(Error::NotFound("customer")),
+            Appended::Erased => Err(Error::Erased(customer)),
             Appended::Taken | Appended::Nothing => Err(Error::Internal),
         }
     }
@@ -248,6 +249,7 @@ impl<S: Store> Customers<S> {
             return self.real(name, Some(needed), deadline).await;
         }
         match self.find(name).await? {
+            Some(row) if row.is_erased() => Err(Error::Erased(row.customer.id)),
             Some(row) => Ok(row),
             None if self.offline => Err(Error::NotFound("customer")),
             None => self.at_headquarters(name, deadline).await,
@@ -263,6 +265,7 @@ impl<S: Store> Customers<S> {
         deadline: Option<Deadline>,
     ) -> Result<Row, Error> {
         match self.find(name).await? {
+            Some(row) if row.is_erased() => Err(Error::Erased(row.customer.id)),
             Some(row) if row.customer.is_pending() => Err(Error::Pending(row.customer.id, lifted_by)),
             Some(row) => Ok(row),
             None => self.at_headquarters(name, deadline).await,

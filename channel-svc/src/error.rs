@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// The GUID is taken by other content (rule M9).
     #[error("{0} names something with other content")]
     GuidTaken(String),
+    /// The customer has been erased.
+    #[error("customer {0} has been erased")]
+    Erased(CustomerId),
     /// The customer has no account number yet (rules L1, L2, L4); with the flag it would not be needed.
     #[error("customer {0} has no account number yet")]
     Pending(CustomerId, Option<Feature>),

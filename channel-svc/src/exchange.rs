@@ -3,6 +3,7 @@
 
 mod configuration;
 mod customers_1010;
+mod erasure;
 mod headquarters;
 mod p_job;
 mod recovery;

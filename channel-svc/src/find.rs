@@ -90,7 +90,9 @@ impl<S: Store> Customers<S> {
         let ids: Vec<CustomerId> = found.into_iter().take(end).skip(start).map(|(id, _)| id).collect();
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         let next = if more { PageToken::at_number(&query, end).to_string() } else { String::new() };
-        Ok(Page { rows: self.find_ids(&ids).await?, next_page_token: next })
+        let mut rows = self.find_ids(&ids).await?;
+        rows.retain(|row| !row.is_erased());
+        Ok(Page { rows, next_page_token: next })
     }
 
     /// Pages through every customer this store knows, by GUID.
@@ -126,6 +128,7 @@ impl<S: Store> Customers<S> {
         let last = rows.last().filter(|_| more).map(|row| row.customer.id.0);
         let next_page_token =
             last.map_or_else(String::new, |last| PageToken::new("customers", last).to_string());
+        rows.retain(|row| !row.is_erased());
         Ok(Page { rows, next_page_token })
     }
 }

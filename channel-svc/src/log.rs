@@ -9,5 +9,5 @@ mod pack;
 mod tail;
 
 pub(crate) use appender::{Appended, Appender, EditRefusal, EditRequest, Log, LogError};
-pub(crate) use pack::{slices, unpack};
+pub(crate) use pack::{scrubbed, slices, unpack};
 pub(crate) use tail::{Tail, together};

@@ -12,7 +12,7 @@ use channel_svc::{Config, OpenError, ServeError, TerminalConfig, log_file, mark_
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use service_kit::{
-    backup::{BackupError, backup_sqlite, restore_sqlite},
+    backup::{BackupError, backup_sqlite, compact_sqlite, restore_sqlite},
     clock::{Clock, Ids, SystemClock},
     config::{ListenError, exit, listen, shutdown_on_signal},
     database::DatabaseUrl,
@@ -48,6 +48,12 @@ enum Command {
         /// Where the copy goes: a file that does not exist.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
+    },
+    /// Writes the SQLite files of a store or terminal anew, without what was deleted or erased in them. Best while it is stopped.
+    Compact {
+        /// sqlite:PATH
+        #[arg(long, env = "CHANNEL_DATABASE_URL", default_value = "sqlite:store.db")]
+        database_url: DatabaseUrl,
     },
     /// Brings a copy back, before the store or terminal starts: puts it in its place, and notes in it that it was restored.
     Restore {
@@ -158,6 +164,7 @@ async fn run() -> Result<(), MainError> {
     };
     let (config, address, common) = match options.command {
         Some(Command::Backup { database_url, to }) => return backup(&database_url, &to).await,
+        Some(Command::Compact { database_url }) => return compact(&database_url).await,
         Some(Command::Restore { database_url, from }) => return restore(&database_url, from).await,
         None => {
             let StoreOptions { channel_id, listen, database_url, rts, hq, common } = options.store;
@@ -188,6 +195,12 @@ async fn backup(database: &DatabaseUrl, to: &Path) -> Result<(), MainError> {
     let DatabaseUrl::Sqlite(path) = database else { return Err(BackupError::Postgres.into()) };
     backup_sqlite(path, to).await?;
     Ok(backup_sqlite(&log_file(path), &log_file(to)).await?)
+}
+
+async fn compact(database: &DatabaseUrl) -> Result<(), MainError> {
+    let DatabaseUrl::Sqlite(path) = database else { return Err(BackupError::Postgres.into()) };
+    compact_sqlite(&log_file(path)).await?;
+    Ok(compact_sqlite(path).await?)
 }
 
 async fn restore(database: &DatabaseUrl, from: Option<PathBuf>) -> Result<(), MainError> {

@@ -42,6 +42,10 @@ impl From<Error> for Status {
             }
             Error::NotFound(_) => (Code::NotFound, problem(Reason::NotFound, text)),
             Error::GuidTaken(id) => (Code::AlreadyExists, problem(Reason::GuidTaken, text).with("id", id)),
+            Error::Erased(id) => {
+                let problem = problem(Reason::CustomerErased, text).with("customer", id.to_string());
+                (Code::FailedPrecondition, problem)
+            }
             Error::Pending(id, flag) => {
                 let flag = flag.map(|flag| format!("; or flag {flag}, switched on and carried down by 1110"));
                 let lifted = format!("{LIFTS_PENDING}{}", flag.unwrap_or_default());

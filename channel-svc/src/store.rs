@@ -120,6 +120,13 @@ pub(crate) trait LogStore: Clone + Send + Sync + 'static {
     /// Remembers that operations up to `through` have been answered by the database `epoch`.
     fn set_uploaded(&self, through: u64, epoch: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Writes other entries in the place of those of rows that are there, so that nothing stays of what was there. Only for
+    /// customers that were erased.
+    fn rewrite(&self, rows: Vec<LogRow>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// From here on what is freed in the tables is overwritten, or no longer.
+    fn overwrite_freed(&self, on: bool) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Removes the oldest rows that end at or before `through`: a bounded step. Gives how many it removed.
     fn prune(&self, through: u64) -> impl Future<Output = Result<u64, StoreError>> + Send;
 

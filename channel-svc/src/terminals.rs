@@ -74,6 +74,10 @@ impl<S: Store> Customers<S> {
                 let number = entry.account_number().unwrap_or_default().to_owned();
                 outcome(OperationResult::Known, number, "")
             }
+            // The terminal erases it too, once it hears of it; nothing is kept of it here.
+            Ok(Appended::Erased) => {
+                outcome(OperationResult::Known, String::new(), reason_name(Reason::CustomerErased))
+            }
             Ok(Appended::Taken) => kept(Reason::GuidTaken),
             Ok(Appended::Refused(EditRefusal::Invalid(_))) => kept(Reason::InvalidField),
             Ok(Appended::Refused(EditRefusal::TooMany)) => kept(Reason::Overloaded),

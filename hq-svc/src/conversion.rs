@@ -58,6 +58,15 @@ struct Draft {
 }
 
 fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, rules: &Rules<'_>) -> Plan {
+    if let Some(Stored { record, .. }) = &known
+        && record.customer.is_erased()
+    {
+        // Told again to all: whoever has sent this knows the customer as it was.
+        let (before, after) = (record.clone(), record.customer.clone());
+        let erased = |arrival: Due| Verdict { seq: arrival.seq, fate: Fate::Erased(id) };
+        let verdicts = arrivals.into_iter().map(erased).collect();
+        return Plan { write: Write::Replace { before, after }, verdicts, edits: Vec::new() };
+    }
     let mut draft = known.as_ref().map(|stored| Draft {
         content: stored.record.customer.content.clone(),
         fingerprint: stored.fingerprint,

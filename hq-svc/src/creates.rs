@@ -97,6 +97,7 @@ async fn settle<S: Store>(store: &S, ids: &Ids, plans: &[Plan]) -> Result<Vec<Se
 fn answer(((id, fingerprint), settled): ((CustomerId, Uuid), Settled)) -> Answer {
     match settled {
         Settled::Written(record) => Ok(record),
+        Settled::Conflict(stored) if stored.record.customer.is_erased() => Err(Error::Erased(id)),
         Settled::Conflict(stored) if stored.fingerprint == fingerprint => Ok(stored.record),
         Settled::Conflict(_) => Err(Error::GuidTaken(id)),
         Settled::Exhausted => Err(Error::NumbersExhausted),

@@ -125,6 +125,11 @@ impl<S: Store> Crowd<S> {
         self.reports.submit(report).await?
     }
 
+    /// Forgets the pages that are kept.
+    pub fn forget(&self) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The records after a version, at most so many, of a database whose newest version is `head`.
     ///
     /// # Errors

@@ -27,7 +27,9 @@ pub(crate) struct Found {
 impl<S: Store> Headquarters<S> {
     /// One customer.
     pub async fn customer(&self, by: &CustomerRef) -> Result<Record> {
-        self.store.customer(by).await?.ok_or(Error::NoCustomer)
+        let record = self.store.customer(by).await?.ok_or(Error::NoCustomer)?;
+        let id = record.customer.id;
+        if record.customer.is_erased() { Err(Error::Erased(id)) } else { Ok(record) }
     }
 
     /// One page of what a criterion finds, best match first, ties by GUID.
@@ -43,6 +45,10 @@ impl<S: Store> Headquarters<S> {
         for id in &page {
             if let Some(place) = stored.iter().position(|stored| stored.record.customer.id == *id) {
                 let record = stored.swap_remove(place).record;
+                if record.customer.is_erased() {
+                    taken += 1;
+                    continue;
+                }
                 let bytes = encoded_len(&record.customer);
                 if bytes > bytes_left && !records.is_empty() {
                     break;
@@ -90,6 +96,9 @@ impl<S: Store> Headquarters<S> {
     async fn change(&self, by: &CustomerRef, make: impl Fn(&Customer) -> Result<Customer>) -> Result<Record> {
         let mut before = self.customer(by).await?;
         for _ in 0..MAX_TRIES {
+            if before.customer.is_erased() {
+                return Err(Error::Erased(before.customer.id));
+            }
             let after = make(&before.customer)?;
             if after == before.customer {
                 return Ok(before);

@@ -20,6 +20,9 @@ pub enum Error {
     /// No such channel.
     #[error("the channel {0} has never called")]
     NoChannel(ChannelId),
+    /// The customer has been erased.
+    #[error("the customer {0} has been erased")]
+    Erased(CustomerId),
     /// The GUID is taken by a customer with other content (rule M9).
     #[error("the customer {0} exists with other content")]
     GuidTaken(CustomerId),

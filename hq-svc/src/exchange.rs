@@ -59,7 +59,17 @@ impl<S: Store> Headquarters<S> {
         check_page(&operations)?;
         self.contacts.called(channel).await?;
         let counters: Vec<u64> = operations.iter().map(|operation| operation.counter).collect();
-        let page: Vec<Arrival> = operations.into_iter().map(read).collect();
+        let mut page: Vec<Arrival> = operations.into_iter().map(read).collect();
+        // What comes after its customer was erased is not written down.
+        let mut customers: Vec<CustomerId> = page.iter().filter_map(|arrival| arrival.customer).collect();
+        customers.sort_unstable();
+        customers.dedup();
+        let erased = self.store.are_erased(&customers).await?;
+        for arrival in &mut page {
+            if arrival.customer.is_some_and(|customer| erased.contains(&customer)) {
+                arrival.payload = Payload::Erased;
+            }
+        }
         let now = Micros(self.clock.wall_micros());
         let arrive = || self.store.arrive(channel, &page, now);
         let arrived = transaction("take an upload", &self.ids, arrive).await?;
@@ -197,6 +207,10 @@ fn check_page(operations: &[common::Operation]) -> Result<()> {
 fn check_known(page: &[Arrival], arrived: &[Arrived]) -> Result<()> {
     let mut v = Violations::default();
     for (i, (arrival, arrived)) in page.iter().zip(arrived).enumerate() {
+        // A channel has nothing left of what it erased, so it cannot say the same again.
+        if matches!(arrival.payload, Payload::Erased) {
+            continue;
+        }
         if arrived.known && arrival.customer != arrived.customer {
             let field = format!("operations[{i}].counter");
             v.add(field, "is that of an operation of another customer, which this channel sent before");

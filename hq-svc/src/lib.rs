@@ -33,6 +33,7 @@ mod crowd;
 mod customers;
 mod diagnosis;
 mod duplicates;
+mod erasure;
 mod error;
 mod exchange;
 mod grpc;

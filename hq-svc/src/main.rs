@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use clap::{Parser, Subcommand};
 use hq_svc::{Config, NumberFormat, OpenError, RestoreError, ServeError, mark_restored, open, serve};
 use service_kit::{
-    backup::{BackupError, backup_sqlite, restore_sqlite},
+    backup::{BackupError, backup_sqlite, compact_sqlite, restore_sqlite},
     clock::{Clock, Ids, SystemClock},
     config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
     database::DatabaseUrl,
@@ -60,6 +60,12 @@ enum Command {
         /// Where the copy goes: a file that does not exist.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
+    },
+    /// Writes the SQLite file anew without what was deleted or erased in it. Best while the service is stopped.
+    Compact {
+        /// Where the data is: sqlite:FILE
+        #[arg(long, env = "HQ_DATABASE_URL", default_value = "sqlite:hq.db", value_name = "URL")]
+        database_url: DatabaseUrl,
     },
     /// Brings a copy back, before the service starts: puts it in its place, and notes in it that it was restored. Then
     /// nothing changes at headquarters until its channels have brought what is not in the copy.
@@ -122,7 +128,8 @@ async fn command(command: Command) -> Result<(), Failure> {
         Command::Backup { database_url: DatabaseUrl::Sqlite(path), to } => {
             Ok(backup_sqlite(&path, &to).await?)
         }
-        Command::Backup { .. } => Err(BackupError::Postgres.into()),
+        Command::Compact { database_url: DatabaseUrl::Sqlite(path) } => Ok(compact_sqlite(&path).await?),
+        Command::Backup { .. } | Command::Compact { .. } => Err(BackupError::Postgres.into()),
         Command::Restore { database_url, from, expect } => {
             match (&database_url, from) {
                 (DatabaseUrl::Sqlite(path), Some(from)) => restore_sqlite(&from, path).await?,

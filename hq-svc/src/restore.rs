@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use prost::Message as _;
 use service_kit::retry::transaction;
-use tillsync_proto::{ChannelId, CustomerRef, Violations, convert, pb::common};
+use tillsync_proto::{ChannelId, CustomerRef, Micros, Violations, convert, pb::common};
 use tracing::info;
 
 use crate::{
@@ -31,7 +31,8 @@ impl<S: Store> Headquarters<S> {
         let brought =
             records.into_iter().enumerate().map(read).collect::<std::result::Result<Vec<_>, _>>()?;
         self.contacts.called(channel).await?;
-        let recover = || self.store.recover(channel, &brought);
+        let now = Micros(self.clock.wall_micros());
+        let recover = || self.store.recover(channel, &brought, now);
         transaction("recover customers", &self.ids, recover).await?;
         info!(%channel, customers = brought.len(), "a channel has brought customers that were lost");
         Ok(())

@@ -16,7 +16,7 @@ pub use service_kit::{database::OpenError, serve::ServeError as ListenerError};
 
 use crate::{
     config::Config,
-    duplicates, grpc,
+    duplicates, erasure, grpc,
     hq::Headquarters,
     others,
     store::{PostgresStore, SqliteStore, Store, StoreError},
@@ -144,7 +144,13 @@ async fn run<S: Store>(
     let keeper = tokio::spawn(async move { keeper.keep(kept, until).await });
     let (finding, until) = (hq.clone(), stop.clone());
     let finder = tokio::spawn(async move {
-        lease.while_held(&until, |turn| duplicates::run(finding.clone(), turn)).await;
+        let work = |turn: CancellationToken| {
+            let (finding, erasing, until) = (finding.clone(), finding.clone(), turn.clone());
+            async move {
+                tokio::join!(duplicates::run(finding, turn), erasure::run(erasing, until));
+            }
+        };
+        lease.while_held(&until, work).await;
     });
     let others = tokio::spawn(others::run(hq.clone(), stop.clone()));
     let server = Server {

@@ -30,6 +30,9 @@ impl From<Error> for Status {
             Error::GuidTaken(id) => {
                 problem(Reason::GuidTaken).with("customer", id.to_string()).into_status(Code::AlreadyExists)
             }
+            Error::Erased(id) => problem(Reason::CustomerErased)
+                .with("customer", id.to_string())
+                .into_status(Code::FailedPrecondition),
             Error::RequestUsed => problem(Reason::GuidTaken)
                 .field("request_id", "was used for another card")
                 .into_status(Code::AlreadyExists),

@@ -25,7 +25,7 @@ pub(crate) use batch::TermRow;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use types::{
-    AppliedEdit, Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Fate, FeedRecord,
+    AppliedEdit, Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Erasure, Fate, FeedRecord,
     GlobalConfiguration, Head, Hit, Included, Issued, Likeness, NewCustomer, NoticedPair, OperationRow,
     Overwritten, Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Recovered, Report, RunRequest,
     RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus,
@@ -323,9 +323,45 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The newest counter of a channel that has arrived; 0 if none has. Everything before it has, too.
     fn arrived_through(&self, channel: &ChannelId) -> impl Future<Output = Result<u64>> + Send;
 
+    /// Erases a customer, and keeps that it was done for `who`. `None`: the account number is nobody's.
+    fn erase(
+        &self,
+        by: &CustomerRef,
+        who: &str,
+        now: Micros,
+    ) -> impl Future<Output = Result<Option<CustomerId>>> + Send;
+
+    /// Those of the customers that have been erased.
+    fn are_erased(&self, ids: &[CustomerId]) -> impl Future<Output = Result<Vec<CustomerId>>> + Send;
+
+    /// At most `limit` erasures before a place, newest first, or that of one customer.
+    fn erasures(
+        &self,
+        customer: Option<CustomerId>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Erasure>>> + Send;
+
+    /// At most `limit` erasures that not every channel has confirmed, with the version of the feed in which they are.
+    fn open_erasures(&self, limit: usize) -> impl Future<Output = Result<Vec<(CustomerId, u64)>>> + Send;
+
+    /// Keeps that channels have erased a customer; `done`: all have.
+    fn confirm_erasure(
+        &self,
+        customer: CustomerId,
+        channels: &[ChannelId],
+        done: bool,
+        now: Micros,
+    ) -> impl Future<Output = Result<()>> + Send;
+
     /// Takes customers that were lost in a restore, as a channel knows them, unless something newer is here. Their account
     /// numbers are theirs again, and the number sequence goes on behind them.
-    fn recover(&self, channel: &ChannelId, brought: &[Recovered]) -> impl Future<Output = Result<()>> + Send;
+    fn recover(
+        &self,
+        channel: &ChannelId,
+        brought: &[Recovered],
+        now: Micros,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// The channels that have not brought yet what was lost in a restore, by name.
     fn awaited(&self) -> impl Future<Output = Result<Vec<String>>> + Send;

@@ -289,7 +289,7 @@ impl Outcome {
                 let aside = plan
                     .verdicts
                     .iter()
-                    .filter(|verdict| !matches!(verdict.fate, Fate::Completed { .. }))
+                    .filter(|verdict| matches!(verdict.fate, Fate::SetAside { .. }))
                     .count();
                 self.set_aside += aside as u64;
                 self.completed += (plan.verdicts.len() - aside) as u64;

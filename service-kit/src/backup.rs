@@ -12,7 +12,7 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 pub enum BackupError {
     /// PostgreSQL is not copied here.
     #[error(
-        "a PostgreSQL database is copied with pg_dump and brought back with pg_restore; docs/backup.md has the commands"
+        "a PostgreSQL database has its own pg_dump, pg_restore and vacuum; docs/backup.md has the commands"
     )]
     Postgres,
     /// There is something where the copy would go.
@@ -90,6 +90,24 @@ pub async fn restore_sqlite(from: &Path, to: &Path) -> Result<(), BackupError> {
     check(from).await?;
     std::fs::copy(from, to).map_err(|source| BackupError::System { path: to.to_owned(), source })?;
     sync(to)
+}
+
+/// Writes a file anew without what was deleted in it, which else stays in it until its place is used again, and cuts its
+/// write-ahead log. Writers wait meanwhile, so the service is stopped, or has little to do.
+///
+/// # Errors
+///
+/// [`BackupError`]; the file is as it was.
+pub async fn compact_sqlite(path: &Path) -> Result<(), BackupError> {
+    if !path.is_file() {
+        return Err(BackupError::Missing(path.to_owned()));
+    }
+    let driver = |source| BackupError::Driver { path: path.to_owned(), source };
+    let mut connection = open(path).await.map_err(driver)?;
+    for sql in ["vacuum", "pragma wal_checkpoint(truncate)"] {
+        sqlx::query(sql).execute(&mut connection).await.map_err(driver)?;
+    }
+    connection.close().await.map_err(driver)
 }
 
 /// Looks a file through.

@@ -102,6 +102,19 @@ pub enum OpenError {
         /// Why.
         source: sqlx::Error,
     },
+    /// A newer version has changed the schema.
+    #[error(
+        "{database} was made or upgraded by a newer version: its schema is at step {found}, and this version knows \
+         {known}; use that version, or restore a backup from before the upgrade"
+    )]
+    Newer {
+        /// The database, without its password.
+        database: String,
+        /// The step that it has.
+        found: i64,
+        /// The newest that is known here.
+        known: i64,
+    },
     /// The schema could not be brought up to date.
     #[error("cannot bring the tables of {database} up to date")]
     Migrate {
@@ -110,6 +123,17 @@ pub enum OpenError {
         /// Why.
         source: MigrateError,
     },
+}
+
+impl OpenError {
+    fn of_migration(database: &str, steps: &[Step], source: MigrateError) -> Self {
+        let (database, known) =
+            (database.to_owned(), steps.iter().map(|step| step.0).max().unwrap_or_default());
+        match source {
+            MigrateError::VersionMissing(found) if found > known => Self::Newer { database, found, known },
+            source => Self::Migrate { database, source },
+        }
+    }
 }
 
 /// What a commit of a SQLite file promises.
@@ -190,7 +214,7 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
     let mut connection = writer.acquire().await.map_err(driver)?;
     migrate(&mut *connection, steps)
         .await
-        .map_err(|source| OpenError::Migrate { database: database.clone(), source })?;
+        .map_err(|source| OpenError::of_migration(&database, steps, source))?;
     drop(connection);
     let readers =
         pool(4).connect_lazy_with(options.pragma("cache_size", READER_CACHE_KIB).pragma("query_only", "on"));
@@ -241,7 +265,7 @@ pub async fn open_postgres(url: &str, connections: u32, steps: &[Step]) -> Resul
         let Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) = migrated else { break };
         migrated = migrate(&mut connection, steps).await;
     }
-    migrated.map_err(|source| OpenError::Migrate { database: database.clone(), source })?;
+    migrated.map_err(|source| OpenError::of_migration(&database, steps, source))?;
     connection.close().await.map_err(driver)?;
     PgPoolOptions::new()
         .max_connections(connections)
@@ -326,6 +350,22 @@ mod tests {
             let found: String = sqlx::query_scalar("show synchronous_commit").fetch_one(&pool).await.unwrap();
             assert_eq!(found, kept, "{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_schema_of_a_newer_version_is_refused_and_left_alone() {
+        let newer = [STEPS[0], (2, "more", "create table more (id integer primary key)")];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        open_sqlite(&path, Durability::PowerCut, &newer).await.unwrap();
+        let refused = open_sqlite(&path, Durability::PowerCut, STEPS).await.err().unwrap();
+        assert!(matches!(refused, OpenError::Newer { found: 2, known: 1, .. }), "{refused:?}");
+        assert!(refused.to_string().contains("newer version"), "{refused}");
+        open_sqlite(&path, Durability::PowerCut, &newer).await.unwrap();
+        let Some(DatabaseUrl::Postgres(url)) = crate::testing::postgres("newer schema").await else { return };
+        open_postgres(&url, 1, &newer).await.unwrap();
+        let refused = open_postgres(&url, 1, STEPS).await.err().unwrap();
+        assert!(matches!(refused, OpenError::Newer { found: 2, known: 1, .. }), "{refused:?}");
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! One service of a chain in a process of its own, so that a scenario can kill it.
 //!
 //! `service-under-test hq PORT DATABASE`, `service-under-test channel PORT DATABASE ID RTS_URL HQ_URL`,
-//! `service-under-test terminal PORT DATABASE ID STORE_URL`
+//! `service-under-test terminal PORT DATABASE ID STORE_URL`, `service-under-test emulator PORT HQ_URL`
+//!
+//! `SERVICE_LOG` is the least severe level that is logged, to standard error; without it nothing is.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -19,6 +21,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let ids = Ids::from_os(Arc::clone(&clock));
     let listen = async |port: &str| TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).await;
     let never = CancellationToken::new();
+    if let Ok(level) = std::env::var("SERVICE_LOG") {
+        service_kit::telemetry::init_logs(level.parse()?);
+    }
     match arguments[..] {
         ["hq", port, database] => {
             let config = hq::Config { database: database.parse()?, ..hq::Config::default() };
@@ -36,6 +41,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let config = channel::Config::terminal(id.parse()?, database.parse()?, terminal);
             let terminal = channel::open(&config, clock, ids).await?;
             channel::serve(listen(port).await?, never, terminal).await?;
+        }
+        ["emulator", port, hq] => {
+            let deps = rts_emulator::Deps::forwarding(rts_emulator::Profile::default(), hq, clock);
+            rts_emulator::serve(listen(port).await?, never, deps).await?;
         }
         _ => return Err("usage: see the source".into()),
     }

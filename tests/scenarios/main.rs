@@ -5,9 +5,12 @@
 mod architecture;
 mod chain;
 mod client;
+mod erased;
 mod flags;
 mod journey;
 mod killed;
+mod marked;
+mod privacy;
 mod processes;
 mod restored;
 mod rulebook;

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -39,6 +41,16 @@ impl Process {
     fn spawn(arguments: &[String]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
         command.args(arguments).stdin(Stdio::null()).spawn().expect("the service starts")
+    }
+
+    /// With everything that it logs, down to the finest, in a file.
+    pub fn start_logged(arguments: &[&str], log: &Path) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
+        let log = File::create(log).expect("a log file");
+        command.args(&arguments).env("SERVICE_LOG", "trace").stdin(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("the service starts");
+        Self { arguments, child }
     }
 
     /// SIGKILL: nothing is flushed, nothing is told.

@@ -25,15 +25,15 @@ use crate::{
 const CREATES: usize = 60;
 
 /// A database, its backup, and what comes of it.
-struct Data {
+pub struct Data {
     test: &'static str,
-    url: String,
-    folder: tempfile::TempDir,
+    pub url: String,
+    pub folder: tempfile::TempDir,
 }
 
 impl Data {
     /// `None` if the machine lacks the database.
-    async fn new(sqlite: bool, test: &'static str) -> Option<Self> {
+    pub async fn new(sqlite: bool, test: &'static str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let url = match sqlite {
             true => format!("sqlite:{}", folder.path().join("data.db").display()),
@@ -42,7 +42,7 @@ impl Data {
         Some(Self { test, url, folder })
     }
 
-    fn parsed(&self) -> DatabaseUrl {
+    pub fn parsed(&self) -> DatabaseUrl {
         self.url.parse().expect("a URL")
     }
 
@@ -89,11 +89,11 @@ async fn postgres_url(test: &str) -> Option<String> {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary folder has a plain name")
 }
 
-fn tool(name: &str, arguments: &[&str]) {
+pub fn tool(name: &str, arguments: &[&str]) {
     let program = binaries().expect("PostgreSQL is there").join(name);
     let ended = Command::new(program).args(arguments).status().expect("it runs");
     assert!(ended.success(), "{name} {arguments:?}");

@@ -13,7 +13,7 @@ use tillsync_proto::{
 
 use super::{
     Remote, columns,
-    lists::{attribute, duplicates, recovery, sequence},
+    lists::{attribute, duplicates, erasures, recovery, sequence},
     on_off,
     operations::{self, OperationsArgs},
     row, seconds,
@@ -121,6 +121,20 @@ pub enum HqCommand {
     },
     /// Shows the definitions of attributes, or changes one.
     Attribute(AttributeArgs),
+    /// Erases a customer for good, everywhere. What remains is that there was one.
+    Erase {
+        /// GUID or account number.
+        customer: String,
+        /// Who asks for it, for the record: not the customer's name.
+        #[arg(long, value_name = "NAME")]
+        by: String,
+    },
+    /// Lists what was erased, for whom, and which channels have done it.
+    Erasures {
+        /// Of this customer only (GUID).
+        #[arg(default_value = "")]
+        customer: String,
+    },
     /// Shows which channels headquarters waits for after it was restored from a backup, or waits for one no longer.
     Recovery {
         /// A channel that will not come, or all.
@@ -251,6 +265,18 @@ pub async fn answer(args: HqArgs) -> Result<String, Error> {
         HqCommand::Synchronize { channel, counter } => operations::synchronize(&hq, channel, counter).await,
         HqCommand::Sequence { kind, format, block } => sequence(&hq, kind, format, block).await,
         HqCommand::Attribute(args) => attribute(&hq, args).await,
+        HqCommand::Erase { customer, by } => {
+            let request = hq::EraseCustomerRequest { customer, requested_by: by };
+            let done =
+                hq.call(request, async |c, m| AdminServiceClient::new(c).erase_customer(m).await).await?;
+            Ok(erasures(done.erasure.as_slice()))
+        }
+        HqCommand::Erasures { customer } => {
+            let request = hq::ListErasuresRequest { customer_id: customer, ..Default::default() };
+            let list =
+                hq.call(request, async |c, m| AdminServiceClient::new(c).list_erasures(m).await).await?;
+            Ok(erasures(&list.erasures))
+        }
         HqCommand::Recovery { without } => recovery(&hq, without).await,
         HqCommand::Duplicates { dismiss } => duplicates(&hq, &dismiss).await,
     }

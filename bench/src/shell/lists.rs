@@ -1,4 +1,4 @@
-//! `tillsync hq sequence`, `attribute`, `recovery` and `duplicates`.
+//! `tillsync hq sequence`, `attribute`, `recovery`, `erasures` and `duplicates`.
 
 use tillsync_proto::pb::{
     common,
@@ -69,6 +69,16 @@ pub(super) async fn attribute(hq: &Remote, args: AttributeArgs) -> Result<String
     };
     let rows: Vec<Vec<String>> = list.definitions.iter().map(line).collect();
     Ok(format!("{}version {}\n", columns(&rows), list.version))
+}
+
+pub(super) fn erasures(erasures: &[hq::Erasure]) -> String {
+    let mut rows = vec![row(["customer", "erased at", "asked for by", "done in", "not yet in"])];
+    rows.extend(erasures.iter().map(|one| {
+        let done: Vec<&str> = one.confirmations.iter().map(|c| c.channel_id.as_str()).collect();
+        let (done, awaited) = (done.join(", "), one.awaited_channels.join(", "));
+        row([&one.customer_id, &time_of_day(one.erase_time.as_ref()), &one.requested_by, &done, &awaited])
+    }));
+    columns(&rows)
 }
 
 pub(super) async fn recovery(hq: &Remote, without: Option<String>) -> Result<String, Error> {

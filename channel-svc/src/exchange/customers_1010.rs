@@ -105,6 +105,7 @@ impl<S: Store> Exchange<S> {
                 }
             }
         }
+        Box::pin(self.erase(&incoming)).await?;
         let moved = incoming.len();
         let (epoch, version, head) = (next.epoch.clone(), next.version, page.head_version);
         let advance = Advance::Feed { epoch, version, head, at: self.now() };

@@ -88,6 +88,8 @@ pub(crate) enum Appended {
     Taken,
     /// The edit cannot be made: nothing was written.
     Refused(EditRefusal),
+    /// The customer has been erased: nothing was written.
+    Erased,
     /// Nothing was asked to be written.
     Nothing,
 }
@@ -160,6 +162,15 @@ impl Log {
             Some(newest) if newest > self.tail.newest() => self.submit(Item::Reach(newest)).await.map(|_| ()),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until everything is committed that was asked for before.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub async fn settled(&self) -> Result<(), LogError> {
+        self.submit(Item::Reach(0)).await.map(|_| ())
     }
 
     async fn submit(&self, item: Item) -> Result<Appended, LogError> {
@@ -354,6 +365,9 @@ fn decide(
                     let asked = entry.row()?.origin.as_ref().map(|origin| origin.fingerprint);
                     let there = there.get();
                     let row = there.row()?;
+                    if row.is_erased() {
+                        return Ok(Appended::Erased);
+                    }
                     return Ok(match asked.is_none_or(|fingerprint| row.repeats(fingerprint)) {
                         true => Appended::Known(Arc::clone(there)),
                         false => Appended::Taken,
@@ -390,6 +404,9 @@ fn make(edit: &EditRequest, known: &Known, seq: u64) -> Result<Result<Arc<Entry>
         (None, None) => return refused(EditRefusal::Unknown),
     };
     let row = there.row()?;
+    if row.is_erased() {
+        return Ok(Err(Appended::Erased));
+    }
     if !etag.is_empty() && row.customer.etag() != *etag {
         return refused(EditRefusal::Changed);
     }

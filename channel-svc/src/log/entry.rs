@@ -1,6 +1,8 @@
 //! A customer as this channel keeps it, how two versions of one are put together, and how it is stored: the
 //! log and the tables hold the same bytes.
 
+mod operation;
+
 use std::{borrow::Cow, sync::OnceLock};
 
 use prost::Message as _;
@@ -8,6 +10,8 @@ use tillsync_proto::{
     Change, Customer, CustomerId, Micros, Operation, Previous, Term, Violations, convert, pb::common, terms,
 };
 use uuid::Uuid;
+
+pub(crate) use operation::{operation, scrubbed};
 
 /// A place in the feed of one headquarters database (rule X7).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,10 +118,21 @@ impl Row {
         row
     }
 
+    /// What is left of an erased customer: the row that headquarters has told of it.
+    pub fn is_erased(&self) -> bool {
+        self.customer.is_erased()
+    }
+
     /// What is there once `incoming` has come in. What headquarters says replaces the customer if it is not older,
     /// that is of another epoch or of no smaller version (rule X7); edits that it does not hold yet are made to it
     /// again, in their order. `None`: nothing changes.
     pub fn merged(&self, incoming: &Self) -> Option<Self> {
+        // Nobody who was erased comes back, and nothing stays of who is.
+        if self.is_erased() || incoming.is_erased() {
+            let newer = incoming.is_erased() && incoming.stamp.is_some() && self.stamp != incoming.stamp;
+            let included = incoming.included.max(self.included);
+            return newer.then(|| Self { included, edits: Vec::new(), origin: None, ..incoming.clone() });
+        }
         let (told, anew) = match (&incoming.stamp, &self.stamp) {
             // An async create never replaces: the row is there because of it, or knows better.
             (None, _) => (false, false),
@@ -223,42 +238,6 @@ impl From<Operation> for Edit {
         let Operation { counter, logged_at, change, previous, .. } = operation;
         Self { seq: counter, logged_at, change, previous }
     }
-}
-
-/// The operation that the P-job brings for an encoded row, numbered `seq`: the create as it was logged, only
-/// with what was entered, or the edit. `None`: the row is what headquarters itself has told.
-///
-/// # Errors
-///
-/// What cannot be read.
-pub(crate) fn operation(seq: u64, bytes: &[u8]) -> Result<Option<common::Operation>, EntryError> {
-    let stored = Stored::decode(bytes)?;
-    let create = stored.epoch.is_empty() && stored.edits.is_empty();
-    if let Some(edit) = stored.edits.into_iter().next_back().filter(|edit| edit.counter == seq) {
-        return Ok(Some(edit));
-    }
-    if !create {
-        return Ok(None);
-    }
-    let logged = stored.customer.ok_or(EntryError::NoCustomer)?;
-    let entered = common::Customer {
-        customer_id: String::new(),
-        account_number: String::new(),
-        account_display: String::new(),
-        sync_state: 0,
-        etag: String::new(),
-        loyalty_cards: Vec::new(),
-        create_time: None,
-        ..logged
-    };
-    Ok(Some(common::Operation {
-        counter: seq,
-        customer_id: logged.customer_id,
-        log_time: logged.create_time,
-        change: Some(common::operation::Change::Create(entered)),
-        fingerprint: stored.fingerprint,
-        ..common::Operation::default()
-    }))
 }
 
 /// The stored form of a row.

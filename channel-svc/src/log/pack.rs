@@ -1,8 +1,10 @@
 //! How the entries of one commit stand in a log row: one after the other, each behind its length.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use super::entry::{Entry, EntryError};
+use tillsync_proto::CustomerId;
+
+use super::entry::{self, Entry, EntryError};
 use crate::store::{LogRow, StoreError};
 
 /// A log row is closed when it has reached this many bytes.
@@ -50,6 +52,24 @@ pub(crate) fn slices(row: &LogRow) -> Result<Vec<(u64, &[u8])>, StoreError> {
         return Err(StoreError::Inconsistent(format!("log row {} holds {count} entries", row.through)));
     };
     Ok((first..).zip(entries).collect())
+}
+
+/// The row with nothing of these customers in it, and its entries where they were. `None`: nothing of them is in it.
+///
+/// # Errors
+///
+/// [`StoreError::Inconsistent`].
+pub(crate) fn scrubbed(row: &LogRow, erased: &HashSet<CustomerId>) -> Result<Option<LogRow>, StoreError> {
+    let (mut body, mut changed) = (Vec::with_capacity(row.body.len()), false);
+    for (seq, bytes) in slices(row)? {
+        let scrubbed = entry::scrubbed(seq, bytes, erased)?;
+        changed |= scrubbed.as_ref().is_some_and(|scrubbed| scrubbed != bytes);
+        let bytes = scrubbed.as_deref().unwrap_or(bytes);
+        // Encoding a length into a vector cannot fail.
+        let _ = prost::encode_length_delimiter(bytes.len(), &mut body);
+        body.extend_from_slice(bytes);
+    }
+    Ok(changed.then_some(LogRow { body, ..row.clone() }))
 }
 
 /// The same, read.

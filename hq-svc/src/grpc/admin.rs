@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::Error,
     hq::Headquarters,
-    store::{SetAside, Store, StoredPayload},
+    store::{Erasure, SetAside, Store, StoredPayload},
 };
 
 /// The administrator's service.
@@ -308,6 +308,33 @@ impl<S: Store> AdminService for Admin<S> {
         }))
     }
 
+    async fn erase_customer(
+        &self,
+        request: Request<hq::EraseCustomerRequest>,
+    ) -> Result<Response<hq::EraseCustomerResponse>, Status> {
+        let request = request.into_inner();
+        let by = customer_ref(&request.customer).map_err(Error::from)?;
+        let work = move |hq: Headquarters<S>| async move { hq.erase(&by, &request.requested_by).await };
+        let erasure = self.hq.unhurried(work).await?;
+        Ok(Response::new(hq::EraseCustomerResponse { erasure: Some(erased(erasure)) }))
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<hq::ListErasuresRequest>,
+    ) -> Result<Response<hq::ListErasuresResponse>, Status> {
+        let request = request.into_inner();
+        let page_size = page_size(request.page_size, 100, 1_000).map_err(Error::from)?;
+        let customer = (!request.customer_id.is_empty()).then(|| request.customer_id.parse::<CustomerId>());
+        let customer = customer.transpose();
+        let customer = customer.map_err(|error| Error::from(Violations::one("customer_id", error)))?;
+        let page = self.hq.erasures(customer, page_size, &request.page_token).await?;
+        Ok(Response::new(hq::ListErasuresResponse {
+            erasures: page.items.into_iter().map(erased).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
     async fn end_recovery(
         &self,
         request: Request<hq::EndRecoveryRequest>,
@@ -327,6 +354,20 @@ fn place(number: u64, field: &str) -> Result<i64, Error> {
 
 fn required(field: &str) -> Error {
     Violations::one(field, "is required").into()
+}
+
+fn erased(one: Erasure) -> hq::Erasure {
+    let confirmed = one.confirmed.into_iter();
+    let confirmations = confirmed
+        .map(|(channel_id, at)| hq::ErasureConfirmation { channel_id, confirm_time: Some(at.into()) })
+        .collect();
+    hq::Erasure {
+        customer_id: one.customer.to_string(),
+        requested_by: one.requested_by,
+        erase_time: Some(one.erased_at.into()),
+        confirmations,
+        awaited_channels: one.awaited,
+    }
 }
 
 fn set_aside(one: SetAside) -> hq::SetAside {

@@ -48,6 +48,7 @@ pub(super) fn in_order(page: &[Arrival]) -> impl Iterator<Item = NewRow<'_>> {
                 });
                 row.operation = Some(operation);
             }
+            Payload::Erased => row.raw = Some(&[]),
             Payload::Bad { raw, message } => {
                 row.raw = Some(raw);
                 row.reason = Some(reason_name(Reason::InvalidField));

@@ -101,6 +101,8 @@ impl Known {
     /// restore stays.
     fn is_older(&self, version: u64) -> bool {
         match self.brought {
+            // Nobody who was erased comes back.
+            _ if self.stored.record.customer.is_erased() => false,
             Some((known, given)) => self.stored.record.version == given && known < version,
             None => self.stored.record.version <= self.restored_at,
         }
@@ -130,6 +132,8 @@ pub(super) struct Batch {
     pub completed: Vec<i64>,
     pub set_aside: Vec<AsideRow>,
     pub overwritten: Vec<OverwrittenRow>,
+    /// Arrivals, and their customers, that came after the customer was erased: nothing of them stays.
+    pub scrubbed: Vec<(i64, Uuid)>,
     /// What a channel has brought after a restore: customer, the version that it knew, the version here.
     pub recovered: Vec<(Uuid, i64, i64)>,
     edits: HashMap<(Uuid, String), u64>,
@@ -234,6 +238,10 @@ impl Batch {
                     let json = serde_json::to_string(overwritten).ok().filter(|_| !overwritten.is_empty());
                     self.overwritten.extend(json.map(|json| (*seq, json)));
                 }
+                Fate::Erased(customer) => {
+                    self.completed.push(*seq);
+                    self.scrubbed.push((*seq, customer.0));
+                }
                 Fate::SetAside { reason, message, next_attempt_at } => {
                     self.set_aside.push((*seq, reason_name(*reason), message.clone(), *next_attempt_at));
                 }
@@ -246,6 +254,12 @@ impl Batch {
             let newest = self.edits.entry((customer.0, channel.clone())).or_default();
             *newest = (*newest).max(*counter);
         }
+    }
+
+    /// One customer in place of what was there.
+    pub fn replacing(before: &Customer, after: Customer, version: i64) -> Self {
+        let row = Row { version, fingerprint: Uuid::nil(), customer: after };
+        Self { terms_gone: term_rows(before), replaces: vec![row], ..Self::default() }
     }
 
     /// Works out what a channel has brought after a restore. `known` is what is here of these customers, with what was

@@ -10,6 +10,7 @@ mod restore;
 mod search;
 mod sessions;
 mod settings;
+mod upgrade;
 mod views;
 
 use std::sync::{

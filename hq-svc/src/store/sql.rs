@@ -211,3 +211,42 @@ pub(super) const OWNER_OF_ACCOUNT: &str = "select id from customers where accoun
 /// A card that was issued before the restore.
 pub(super) const RECOVER_CARD: &str =
     "insert into loyalty_cards (number, customer_id, request_id) values ($1, $2, $3) on conflict do nothing";
+
+/// Notes an erasure, unless it is noted.
+pub(super) const NOTE_ERASURE: &str = "insert into erasures (customer_id, requested_by, erased_at) values ($1, $2, $3) \
+     on conflict (customer_id) do nothing";
+/// Which customer has not been erased yet everywhere.
+pub(super) const OPEN_AGAIN: &str = "update erasures set open = 1 where customer_id = $1";
+/// Leaves nothing of what an arrival has brought, and counts it as processed.
+pub(super) const SCRUB_OPEN: &str =
+    "select count(*) from arrivals where customer_id = $1 and online_operation_completed = 0";
+pub(super) const SCRUB: &str = "update arrivals set operation = null, raw = $2, kind = null, corrected = null, \
+     overwritten = null, message = null, reason = null, next_attempt_at = null, online_operation_completed = 1 \
+     where customer_id = $1";
+/// The same of one arrival.
+pub(super) const SCRUB_ONE: &str = "update arrivals set operation = null, raw = $2, kind = null, corrected = null, \
+     overwritten = null, message = null, reason = null, next_attempt_at = null where arrival_seq = $1";
+/// What a customer was created with is a hash of personal data.
+pub(super) const FORGET_FINGERPRINT: &str = "update customers set fingerprint = $2 where id = $1";
+/// A customer that headquarters did not know, and that was erased.
+pub(super) const INSERT_ERASED: &str =
+    "insert into customers (id, account_number, version, fingerprint, body) values ($1, $2, $3, $4, $5)";
+pub(super) const ERASE_CARD: &str = "delete from loyalty_cards where number = $1 and customer_id = $2";
+pub(super) const ERASE_PAIRS: &str =
+    "delete from possible_duplicates where customer_id = $1 or other_id = $1";
+/// Erasures before a place.
+pub(super) const ERASURES: &str = "select seq, customer_id, requested_by, erased_at from erasures \
+     where seq < $1 order by seq desc limit $2";
+pub(super) const ERASURE_OF: &str =
+    "select seq, customer_id, requested_by, erased_at from erasures where customer_id = $1";
+/// Which channels have erased a customer, and when; and which have not told so.
+pub(super) const CONFIRMATIONS: &str = "select channel_id, confirmed_at from erasure_confirmations \
+     where customer_id = $1 order by channel_id limit $2";
+pub(super) const UNCONFIRMED: &str = "select id from channels c where status is not null and not exists \
+     (select 1 from erasure_confirmations e where e.customer_id = $1 and e.channel_id = c.id) order by id limit $2";
+/// Erasures that are not confirmed by all, with the version that a channel has to have seen.
+pub(super) const OPEN_ERASURES: &str = "select e.customer_id, c.version from erasures e \
+     join customers c on c.id = e.customer_id where e.open = 1 order by e.seq limit $1";
+pub(super) const CONFIRM: &str = "insert into erasure_confirmations (customer_id, channel_id, confirmed_at) \
+     values ($1, $2, $3) on conflict do nothing";
+pub(super) const CLOSE_ERASURE: &str = "update erasures set open = 0 where customer_id = $1";

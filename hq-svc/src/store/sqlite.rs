@@ -7,6 +7,8 @@ mod customers;
 mod dialect;
 #[path = "both/duplicates.rs"]
 mod duplicates;
+#[path = "both/erasures.rs"]
+mod erasures;
 #[path = "both/operations.rs"]
 mod operations;
 #[path = "both/restore.rs"]
@@ -57,9 +59,10 @@ async fn begin(db: &Db) -> sqlx::Result<Transaction<'static, Driver>> {
     db.writer.begin_with(BEGIN_IMMEDIATE).await
 }
 
-const STEPS: &[Step] = &[
+pub(super) const STEPS: &[Step] = &[
     (1, "start", include_str!("../../migrations/sqlite/0001_start.sql")),
     (2, "restore", include_str!("../../migrations/sqlite/0002_restore.sql")),
+    (3, "erase", include_str!("../../migrations/sqlite/0003_erase.sql")),
 ];
 
 /// The store on SQLite.

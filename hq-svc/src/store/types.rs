@@ -81,6 +81,23 @@ pub struct Report {
     pub runs: Vec<Session>,
 }
 
+/// That a customer was erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// Its place on the list.
+    pub seq: i64,
+    /// The customer.
+    pub customer: CustomerId,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// When.
+    pub erased_at: Micros,
+    /// The channels that have erased it since, and when that was heard.
+    pub confirmed: Vec<(String, Micros)>,
+    /// The channels that have not told so.
+    pub awaited: Vec<String>,
+}
+
 /// A customer that was lost in a restore, as a channel knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
@@ -179,6 +196,8 @@ pub enum Fate {
         /// Values of others that it has replaced.
         overwritten: Vec<Overwritten>,
     },
+    /// Its customer has been erased: nothing of it stays.
+    Erased(CustomerId),
     /// Set aside (rule X5).
     SetAside {
         /// Why.

@@ -18,6 +18,7 @@ on_both!(
     z1_a_log_that_began_anew_is_refused_loudly,
     x7_the_feed_brings_each_customer_once,
     x7_a_cursor_of_another_database_or_ahead_starts_anew,
+    x7_a_channel_of_an_earlier_version_goes_on_after_a_restore,
     f2_configuration_has_a_version,
     z1_a_bad_report_is_refused,
 );
@@ -231,5 +232,51 @@ async fn z1_a_bad_report_is_refused(database: Database) {
     assert_eq!(summary.status, Some(status()));
     let expected = (false, 1, 1);
     assert_eq!((summary.connected, summary.profile_version, summary.features_version), expected);
+    hq.stop().await;
+}
+
+/// It knows nothing of what a resync continues, of bringing customers, or of customers that are erased.
+async fn x7_a_channel_of_an_earlier_version_goes_on_after_a_restore(database: Database) {
+    let hq = Hq::start(&database).await;
+    hq.upload("s1", vec![create(1, guid(1), "Ann", "Old")]).await.unwrap();
+    assert_eq!(hq.convert().await, 1);
+    let report = async |hq: &Hq, cursor: Option<FeedCursor>| {
+        let status =
+            ChannelStatus { channel_id: "s1".to_owned(), feed_cursor: cursor, ..ChannelStatus::default() };
+        let request = hq::ReportStatusRequest { status: Some(status), ..Default::default() };
+        hq.exchange.clone().report_status(request).await.unwrap();
+    };
+    let before = hq.changes(None).await.next_cursor.unwrap();
+    report(&hq, Some(before.clone())).await;
+    hq.stop().await;
+
+    let ids = service_kit::clock::Ids::from_os(std::sync::Arc::new(service_kit::clock::SystemClock));
+    let awaited = hq_svc::mark_restored(&database.config(), &[], ids).await.unwrap();
+    assert_eq!(awaited, ["s1"]);
+    let hq = Hq::start(&database).await;
+    // Uploads are taken, and wait.
+    hq.upload("s1", vec![create(2, guid(2), "Bob", "Old")]).await.unwrap();
+    assert_eq!(hq.convert().await, 0);
+    refused(hq.create(guid(3), "Eve", "Sync").await, Code::Unavailable, "RECOVERING");
+    let answer = hq.changes(Some(before)).await;
+    let resync = answer.resync.unwrap();
+    assert_eq!((resync.reason(), answer.records.len()), (ResyncReason::OtherEpoch, 0));
+    // It starts anew from where it is told, and sends everything again.
+    let page = hq.changes(resync.cursor).await;
+    assert_eq!(page.records.len(), 1);
+    let again =
+        hq.upload("s1", vec![create(1, guid(1), "Ann", "Old"), create(2, guid(2), "Bob", "Old")]).await;
+    assert_eq!(results(&again.unwrap()), [OperationResult::Known; 2]);
+    report(&hq, page.next_cursor).await;
+    assert_eq!(hq.status().await.awaited_channels, [""; 0]);
+    assert_eq!(hq.convert().await, 1);
+    // An erased customer is to it one without a name.
+    let request = hq::EraseCustomerRequest { customer: guid(1).to_string(), requested_by: "x".to_owned() };
+    hq.admin.clone().erase_customer(request).await.unwrap();
+    let page = hq.changes(None).await;
+    let erased = page.records.into_iter().map(|record| record.read().unwrap().customer.unwrap());
+    let erased = erased.into_iter().find(|customer| customer.customer_id == guid(1).to_string()).unwrap();
+    assert_eq!(erased.account_number, "C-00000001");
+    assert!(!format!("{erased:?}").contains("Ann"));
     hq.stop().await;
 }

@@ -82,6 +82,19 @@ impl LogStore for DatabaseStore {
         .await
     }
 
+    async fn rewrite(&self, rows: Vec<LogRow>) -> Result<(), StoreError> {
+        let mut tx = self.begin_log().await?;
+        for row in rows {
+            let query = sqlx::query("update log set body = $2 where through = $1").bind(signed(row.through));
+            query.bind(row.body).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn overwrite_freed(&self, on: bool) -> Result<(), StoreError> {
+        dialect::overwrite_freed(self, on).await
+    }
+
     async fn prune(&self, through: u64) -> Result<u64, StoreError> {
         let sql = "delete from log where through in \
                    (select through from log where through <= $1 order by through limit $2)";

@@ -65,6 +65,19 @@ pub(super) async fn checkpoint(store: &SqliteStore) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether the writers overwrite what they free. When they stop, the write-ahead logs, which hold what pages were like before,
+/// are written back and cut, unless somebody reads from them at the moment; then the next one does it.
+pub(super) async fn overwrite_freed(store: &SqliteStore, on: bool) -> Result<(), StoreError> {
+    for writer in [&store.log.writer, &store.tables.writer] {
+        let pragma = if on { "pragma secure_delete = on" } else { "pragma secure_delete = off" };
+        sqlx::query(pragma).execute(writer).await?;
+        if !on {
+            sqlx::query("pragma wal_checkpoint(truncate)").execute(writer).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Closes every connection.
 pub(super) async fn close(store: &SqliteStore) {
     // Readers first: whoever closes a file last writes it back.

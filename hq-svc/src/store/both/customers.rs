@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     Connection, Db, begin,
     dialect::{self, head, save_head},
-    reads,
+    erasures, reads,
 };
 use crate::{
     numbers::NumberSequences,
@@ -46,6 +46,7 @@ pub(super) async fn settle(
     if !batch.is_empty() {
         dialect::write_customers(&mut tx, &batch).await?;
         now.arrivals_completed += dialect::judge(&mut tx, &batch).await?;
+        erasures::scrub(&mut tx, &batch.scrubbed).await?;
         save_head(&mut tx, now).await?;
     }
     let conflicts = dialect::stored(&mut tx, &batch.conflicts()).await?;
@@ -70,6 +71,9 @@ pub(super) async fn issue_card(
         return Err(StoreError::Recovering);
     }
     let Some(mut record) = by_id(&mut tx, request.customer.0).await? else { return Ok(Issued::NoCustomer) };
+    if record.customer.is_erased() {
+        return Ok(Issued::NoCustomer);
+    }
     let before: Option<(String, Uuid)> =
         sqlx::query_as(sql::CARD_OF_REQUEST).bind(request.request_id).fetch_optional(&mut *tx).await?;
     if let Some((number, owner)) = before {
@@ -121,7 +125,7 @@ async fn owner(connection: &mut Connection, number: &str) -> Result<Option<Uuid>
     Ok(sqlx::query_scalar(sql::OWNER_OF_CARD).bind(card(number)).fetch_optional(connection).await?)
 }
 
-async fn by_id(connection: &mut Connection, id: Uuid) -> Result<Option<Record>> {
+pub(super) async fn by_id(connection: &mut Connection, id: Uuid) -> Result<Option<Record>> {
     let row = sqlx::query_as(sql::BY_ID).bind(id).fetch_optional(connection).await?;
     Ok(row.map(rows::stored).transpose()?.map(|stored| stored.record))
 }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use tillsync_proto::{ChannelId, search::card};
+use tillsync_proto::{ChannelId, Micros, search::card};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
     Connection, Db, begin,
     dialect::{self, head, save_head},
-    reads, writes,
+    erasures, reads, writes,
 };
 use crate::{
     numbers::NumberSequences,
@@ -59,6 +59,7 @@ pub(super) async fn recover(
     numbers: &Mutex<NumberSequences>,
     channel: &ChannelId,
     brought: &[Recovered],
+    at: Micros,
 ) -> Result<()> {
     let mut numbers = numbers.lock().await;
     // What is reserved may be what somebody brings.
@@ -72,7 +73,17 @@ pub(super) async fn recover(
             now.next_card = now.next_card.max(card.saturating_add(1));
         }
     }
-    let (known, owners) = known(&mut tx, brought).await?;
+    let (mut known, owners) = known(&mut tx, brought).await?;
+    // What was erased after the backup is erased again.
+    for Recovered { customer, .. } in brought.iter().filter(|one| one.customer.is_erased()) {
+        let before = known.remove(&customer.id.0).map(|known| known.stored.record);
+        if before.as_ref().is_none_or(|before| !before.customer.is_erased()) {
+            let who = "a channel, after a restore";
+            erasures::one(&mut tx, &mut now, customer.id, before, Some(customer), who, at).await?;
+        }
+    }
+    let brought: Vec<Recovered> = brought.iter().filter(|one| !one.customer.is_erased()).cloned().collect();
+    let brought = brought.as_slice();
     let mut accounts = numbers.accounts.clone();
     let batch = Batch::recover(&mut now, channel.as_str(), brought, &known, &owners, &mut accounts);
     dialect::write_customers(&mut tx, &batch).await?;

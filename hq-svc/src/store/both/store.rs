@@ -7,15 +7,16 @@ use tillsync_proto::{
 use uuid::Uuid;
 
 use super::{
-    DatabaseStore, arrivals, customers, dialect, duplicates, operations, reads, restore, sessions, settings,
+    DatabaseStore, arrivals, customers, dialect, duplicates, erasures, operations, reads, restore, sessions,
+    settings,
 };
 use crate::{
     numbers::{NumberSequence, SequenceKind},
     store::{
-        Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, FeedRecord, GlobalConfiguration, Head,
-        Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure, Reconfigured, Record, Recovered,
-        Report, Result, RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Store,
-        StoreError, Stored,
+        Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Erasure, FeedRecord,
+        GlobalConfiguration, Head, Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure,
+        Reconfigured, Record, Recovered, Report, Result, RunRequests, SequenceState, Session, SetAside,
+        Settled, StatusFilter, Store, StoreError, Stored,
         batch::{HeadColumns, HeadRow, TermRow},
         rows, sql,
     },
@@ -238,8 +239,39 @@ impl Store for DatabaseStore {
         restore::arrived_through(&self.db, channel).await
     }
 
-    async fn recover(&self, channel: &ChannelId, brought: &[Recovered]) -> Result<()> {
-        restore::recover(&self.db, &self.numbers, channel, brought).await
+    async fn erase(&self, by: &CustomerRef, who: &str, now: Micros) -> Result<Option<CustomerId>> {
+        erasures::erase(&self.db, by, who, now).await
+    }
+
+    async fn are_erased(&self, ids: &[CustomerId]) -> Result<Vec<CustomerId>> {
+        erasures::are_erased(&self.db, ids).await
+    }
+
+    async fn erasures(
+        &self,
+        customer: Option<CustomerId>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Erasure>> {
+        erasures::list(&self.db, customer, before, limit).await
+    }
+
+    async fn open_erasures(&self, limit: usize) -> Result<Vec<(CustomerId, u64)>> {
+        erasures::open(&self.db, limit).await
+    }
+
+    async fn confirm_erasure(
+        &self,
+        customer: CustomerId,
+        channels: &[ChannelId],
+        done: bool,
+        now: Micros,
+    ) -> Result<()> {
+        erasures::confirm(&self.db, customer, channels, done, now).await
+    }
+
+    async fn recover(&self, channel: &ChannelId, brought: &[Recovered], now: Micros) -> Result<()> {
+        restore::recover(&self.db, &self.numbers, channel, brought, now).await
     }
 
     async fn awaited(&self) -> Result<Vec<String>> {

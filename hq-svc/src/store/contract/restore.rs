@@ -50,10 +50,10 @@ async fn x7_what_channels_bring_is_the_newest_and_keeps_its_number(store: impl T
     newest.customer.content.contacts.push(contact(1, tillsync_proto::ContactKind::Email, "ann@example.com"));
     newest.included = 4;
     let other = lost(id(2), "C-00000005", "Other", 6);
-    store.recover(&channel("s1"), &[newest.clone(), other.clone()]).await.expect("taken");
+    store.recover(&channel("s1"), &[newest.clone(), other.clone()], Micros(1)).await.expect("taken");
     // Again, and an older version from another channel: neither counts.
-    store.recover(&channel("s1"), &[newest.clone()]).await.expect("taken");
-    store.recover(&channel("s2"), &[lost(id(1), "C-00000001", "Older", 8)]).await.expect("taken");
+    store.recover(&channel("s1"), &[newest.clone()], Micros(1)).await.expect("taken");
+    store.recover(&channel("s2"), &[lost(id(1), "C-00000001", "Older", 8)], Micros(1)).await.expect("taken");
     assert_eq!(store.head().await.expect("read").version, 3);
     assert_eq!(get(&store, id(1)).await.expect("there").customer, newest.customer);
     assert_eq!(get(&store, id(2)).await.expect("there").customer, other.customer);
@@ -83,9 +83,9 @@ async fn x7_a_channel_that_comes_late_doubles_no_number(store: impl TestStore) {
     let taken = real(&store, id(1), person("First", "Come")).await;
     assert_eq!(taken.customer.account_number.as_deref(), Some("C-00000001"));
     // What has changed since the restore stays as it is.
-    store.recover(&channel("s1"), &[lost(id(1), "C-00000001", "Stale", 50)]).await.expect("taken");
+    store.recover(&channel("s1"), &[lost(id(1), "C-00000001", "Stale", 50)], Micros(1)).await.expect("taken");
     assert_eq!(get(&store, id(1)).await.expect("there"), taken);
-    store.recover(&channel("s1"), &[lost(id(2), "C-00000001", "Late", 3)]).await.expect("taken");
+    store.recover(&channel("s1"), &[lost(id(2), "C-00000001", "Late", 3)], Micros(1)).await.expect("taken");
     let late = get(&store, id(2)).await.expect("there").customer;
     assert_eq!(late.account_number.as_deref(), Some("C-00000002"));
     // The same create that is sent again is a repeat of it.

@@ -23,6 +23,7 @@ const LOCK_HEAD: &str = "select epoch, feed_version, next_account, next_card, cu
      (select count(*) from awaited_channels) from hq_head where id = 1 for update";
 const VERSIONS: &str = "select id, version from customers where id = any($1)";
 const STORED: &str = "select version, fingerprint, body from customers where id = any($1)";
+const ERASED: &str = "select customer_id from erasures where customer_id = any($1)";
 const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) \
      select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::uuid[], $5::text[])";
 const REPLACE: &str = "update customers set version = new.version, body = new.body \
@@ -100,6 +101,22 @@ pub(super) async fn tell_alive(db: &PgPool, lease: &Lease) -> Result<bool> {
 
 pub(super) async fn listening_elsewhere(db: &PgPool, lease: &Lease) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(LISTENING).bind(lease.holder()).bind(SILENCE_S).fetch_all(db).await?)
+}
+
+/// Old versions of rows go with the next vacuum, old write-ahead logs with their archive.
+#[expect(clippy::unused_async, reason = "SQLite has something to do")]
+pub(super) async fn before_erasing(_: &PgPool) -> Result<()> {
+    Ok(())
+}
+
+#[expect(clippy::unused_async, reason = "SQLite has something to do")]
+pub(super) async fn after_erasing(_: &PgPool) -> Result<()> {
+    Ok(())
+}
+
+/// Those of the customers that are erased.
+pub(super) async fn erased(db: &PgPool, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+    Ok(sqlx::query_scalar(ERASED).bind(ids).fetch_all(db).await?)
 }
 
 /// The row of `hq_head`, locked until the transaction ends: this is what puts all changes of customers in

@@ -27,6 +27,8 @@ const VERSIONS: &str =
     "select id, version from customers where id in (select unhex(value, '-') from json_each($1))";
 const STORED: &str = "select version, fingerprint, body from customers \
      where id in (select unhex(value, '-') from json_each($1))";
+const ERASED: &str =
+    "select customer_id from erasures where customer_id in (select unhex(value, '-') from json_each($1))";
 const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) ";
 const REPLACE: &str = "update customers set version = new.version, body = new.body \
      from (select unhex(value ->> 0, '-') as id, value ->> 1 as version, value ->> 2 as body \
@@ -93,6 +95,25 @@ pub(super) async fn tell_alive(_: &Sqlite, _: &Lease) -> Result<bool> {
 #[expect(clippy::unused_async, reason = "PostgreSQL has to be asked")]
 pub(super) async fn listening_elsewhere(_: &Sqlite, _: &Lease) -> Result<Vec<String>> {
     Ok(Vec::new())
+}
+
+/// From here on the writer overwrites what it frees.
+pub(super) async fn before_erasing(db: &Sqlite) -> Result<()> {
+    sqlx::query("pragma secure_delete = on").execute(&db.writer).await?;
+    Ok(())
+}
+
+/// To here. The write-ahead log, which holds what pages were like before, is written back and cut, unless somebody reads
+/// from it at the moment; then the next one does it.
+pub(super) async fn after_erasing(db: &Sqlite) -> Result<()> {
+    sqlx::query("pragma secure_delete = off").execute(&db.writer).await?;
+    sqlx::query("pragma wal_checkpoint(truncate)").execute(&db.writer).await?;
+    Ok(())
+}
+
+/// Those of the customers that are erased.
+pub(super) async fn erased(db: &Sqlite, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+    Ok(sqlx::query_scalar(ERASED).bind(guids(ids)?).fetch_all(&db.readers).await?)
 }
 
 /// The row of `hq_head`. The transaction has the only writer, which is what puts all changes of customers in one

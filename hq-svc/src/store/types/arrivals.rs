@@ -24,6 +24,8 @@ pub struct Arrival {
 pub enum Payload {
     /// An operation that passed the validator.
     Good(Operation),
+    /// One of a customer that has been erased: nothing of it is kept.
+    Erased,
     /// One that cannot be used, as it came, and why: in words, without personal data.
     Bad {
         /// The encoded `tillsync.common.v1.Operation`.
