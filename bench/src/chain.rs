@@ -18,6 +18,7 @@ use service_kit::{
     clock::{Clock, Ids, SystemClock},
     config::{listen, shutdown_on_signal},
     database::DatabaseUrl,
+    door::DoorConfig,
     web::Origin,
 };
 use tillsync_proto::pb::{
@@ -101,10 +102,11 @@ async fn run(args: &UpArgs, stop: CancellationToken) -> Result<ExitCode, Error> 
     let profile = read_profile(&args.profile)?;
     let ports = Ports::new(args.port);
     // All ports first: a chain that is there already is noticed before its data is touched.
-    let hq = listen(ports.hq, false).await?;
-    let emulator = listen(ports.emulator, false).await?;
-    let stores = [listen(ports.stores[0], false).await?, listen(ports.stores[1], false).await?];
-    let terminal = listen(ports.terminal, false).await?;
+    let open = DoorConfig::default();
+    let hq = listen(ports.hq, &open, false).await?;
+    let emulator = listen(ports.emulator, &open, false).await?;
+    let stores = [listen(ports.stores[0], &open, false).await?, listen(ports.stores[1], &open, false).await?];
+    let terminal = listen(ports.terminal, &open, false).await?;
     fs::create_dir_all(&args.dir).map_err(|source| Error::Write { path: args.dir.clone(), source })?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

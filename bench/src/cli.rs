@@ -21,7 +21,7 @@ use crate::{
     scenario::ScenarioArgs,
     searches::SearchesArgs,
     session::read_profile,
-    shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs},
+    shell::{customer::CustomerArgs, doctor::DoctorArgs, hq::HqArgs, token::TokenArgs},
     shelter::ShelterArgs,
     site::SiteArgs,
     slo::Slo,
@@ -113,6 +113,8 @@ pub enum Command {
     /// Looks at a running chain and answers in words: why there are still real-time calls, why a setting has no effect,
     /// why a customer is pending or not shown, what has to run next.
     Doctor(DoctorArgs),
+    /// Gives callers tokens and takes them back, in the file that a service is told with --tokens.
+    Token(TokenArgs),
 }
 
 /// Below and above what headquarters can serve.

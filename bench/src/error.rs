@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use service_kit::{
     config::{EXIT_USAGE, ListenError},
     problem::{code_name, metadata, reason},
+    way::WayError,
 };
 use tonic::Status;
 
@@ -43,9 +44,9 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
-    /// Not an address.
-    #[error("{0} is not an address such as http://127.0.0.1:7101")]
-    Address(String),
+    /// Not an address, or what is to be shown there cannot be used.
+    #[error(transparent)]
+    Way(WayError),
     /// Nobody answers there.
     #[error("cannot connect to {address}")]
     Connect {
@@ -129,7 +130,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Usage(_) | Self::Read { .. } | Self::NotResult { .. } | Self::Address(_) => EXIT_USAGE,
+            Self::Usage(_) | Self::Read { .. } | Self::NotResult { .. } | Self::Way(_) => EXIT_USAGE,
             Self::Write { .. } | Self::System(_) => EXIT_IO,
             _ => EXIT_UNAVAILABLE,
         })

@@ -125,6 +125,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Hq(args)) => shell::hq::hq(args).await,
         Some(Command::Customer(args)) => shell::customer::customer(args).await,
         Some(Command::Doctor(args)) => shell::doctor::doctor(args).await,
+        Some(Command::Token(args)) => shell::token::token(&args),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{env, process::ExitCode};
 use clap::{Parser as _, error::ErrorKind};
 use mimalloc::MiMalloc;
 use service_kit::{
-    config::{Chain, EXIT_USAGE},
+    config::{Chain, EXIT_USAGE, without_secrets},
     process::allow_many_files,
     telemetry::init_logs,
 };
@@ -24,7 +24,8 @@ async fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
         Err(error) if error.use_stderr() => {
-            eprintln!("tillsync: {} (tillsync --help tells more)", cli::one_line(&error));
+            let line = without_secrets(&cli::one_line(&error));
+            eprintln!("tillsync: {line} (tillsync --help tells more)");
             return ExitCode::from(EXIT_USAGE);
         }
         Err(help) => {
@@ -35,10 +36,10 @@ async fn main() -> ExitCode {
     };
     init_logs(cli.log);
     allow_many_files();
-    match run(cli, env::args().collect()).await {
+    match run(cli, env::args().map(|argument| without_secrets(&argument)).collect()).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tillsync: {}", Chain(&error));
+            eprintln!("tillsync: {}", without_secrets(&Chain(&error).to_string()));
             error.exit_code()
         }
     }

@@ -84,7 +84,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`], or [`Error::Service`] if it does not answer.
+    /// [`Error::Way`], or [`Error::Service`] if it does not answer.
     pub async fn connect(address: &str, credentials: &Credentials) -> Result<Self, Error> {
         let channel = credentials.connect(address).await?;
         let mut status = StatusServiceClient::new(channel.clone());
@@ -147,7 +147,7 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`], or [`Error::Service`] if one does not answer.
+    /// [`Error::Way`], or [`Error::Service`] if one does not answer.
     pub async fn connect(addresses: &Addresses) -> Result<Self, Error> {
         let credentials = &addresses.credentials;
         let (mut emulator, mut before, mut watched) = (None, None, Vec::new());

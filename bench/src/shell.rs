@@ -1,4 +1,4 @@
-//! `tillsync hq`, `tillsync customer` and `tillsync doctor`: what an administrator and a till do, from a shell.
+//! `tillsync hq`, `tillsync customer`, `tillsync doctor` and `tillsync token`: what an administrator and a till do, from a shell.
 
 pub mod customer;
 pub mod doctor;
@@ -6,6 +6,7 @@ pub mod hq;
 mod lists;
 mod operations;
 mod show;
+pub mod token;
 mod values;
 
 use std::time::Duration;
@@ -32,13 +33,13 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] or [`Error::Away`].
+    /// [`Error::Way`] or [`Error::Away`].
     pub async fn connect(
         address: &str,
         credentials: &Credentials,
         name: &'static str,
     ) -> Result<Self, Error> {
-        match credentials.connect(address).await {
+        match credentials.connect(address).await.map_err(Error::from) {
             Ok(channel) => Ok(Self { channel, name }),
             Err(Error::Connect { address, .. }) => Err(Error::Away { service: name, address }),
             Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::{database::DatabaseUrl, web::Origin};
+use service_kit::{database::DatabaseUrl, door::DoorConfig, way::Credentials, web::Origin};
 use tillsync_proto::ChannelId;
 
 use crate::terminal::TerminalConfig;
@@ -15,9 +15,9 @@ pub struct Config {
     /// Where it keeps its data. On SQLite the log is a second file beside the one named: `store.log.db` for
     /// `store.db`. On PostgreSQL a database that no other channel shares; several processes of this one may.
     pub database: DatabaseUrl,
-    /// Headquarters' real-time service, `http://host:port`: headquarters itself, or the emulator before it.
+    /// Headquarters' real-time service, `http://host:port` or `https://host:port`: headquarters itself, or the emulator before it.
     pub rts: String,
-    /// Headquarters' data exchange service, `http://host:port`.
+    /// Headquarters' data exchange service, the same.
     pub hq: String,
     /// Most acknowledged creates that wait for the tables, in memory (about 1 KiB each). While there are so many,
     /// creates wait up to two seconds and are then refused (rule Z3).
@@ -31,6 +31,10 @@ pub struct Config {
     pub watchdog: Duration,
     /// Origins whose pages may call it from a browser, by grpc-web.
     pub web_origins: Vec<Origin>,
+    /// Who may come in.
+    pub door: DoorConfig,
+    /// What headquarters is shown, or the store by its terminal.
+    pub credentials: Credentials,
     /// How many of the newest log entries are kept, beyond those that are still needed.
     pub retained: u64,
 }
@@ -62,6 +66,8 @@ impl Config {
             configuration_cache: Duration::ZERO,
             watchdog: Self::WATCHDOG,
             web_origins: Vec::new(),
+            door: DoorConfig::default(),
+            credentials: Credentials::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use service_kit::door::NotItself;
 use tillsync_proto::{CustomerId, Feature, Violations};
 use tracing::error;
 
@@ -21,6 +22,9 @@ pub(crate) enum Error {
     /// Fields break rules (rules C2, Z1).
     #[error("the request breaks rules: {0}")]
     Invalid(#[from] Violations),
+    /// The caller names another terminal than itself (rule Z4).
+    #[error(transparent)]
+    NotItself(#[from] NotItself),
     /// The page token is not of this query.
     #[error("page_token is not a token of this query")]
     BadPageToken,

@@ -7,9 +7,12 @@ mod terminal;
 
 use std::sync::Arc;
 
-use service_kit::deadline::Deadline;
+use service_kit::{
+    deadline::Deadline,
+    door::{Access, Caller},
+};
 use tillsync_proto::{
-    Violations,
+    Violations, access,
     pb::{
         DESCRIPTORS,
         channel::{
@@ -32,6 +35,11 @@ pub(crate) const NAMES: &[&str] = &[
 pub(crate) const TERMINAL_NAMES: &[&str] =
     &["tillsync.channel.v1.CustomerService", "tillsync.channel.v1.StatusService"];
 
+/// Who may call what of a store.
+pub(crate) const ACCESS: Access = Access { roles: access::ROLES, table: access::STORE, named: access::NAMED };
+/// The same of a terminal.
+pub(crate) const TERMINAL_ACCESS: Access = Access { table: access::OF_TERMINAL, ..ACCESS };
+
 /// Descriptors of everything, for reflection.
 pub(crate) const REFLECTED: &[u8] = DESCRIPTORS;
 
@@ -52,6 +60,11 @@ pub(crate) fn terminal_routes<S: Store>(
     let service = terminal::Service { own: customers::Service(customers), link };
     Routes::new(CustomerServiceServer::new(service))
         .add_service(StatusServiceServer::new(status::Service(exchange)))
+}
+
+/// The terminal that a message names has to be the one that calls, where terminals have to show who they are (rule Z4).
+fn by_terminal<T>(request: &Request<T>, named: impl FnOnce(&T) -> &str) -> Result<(), Error> {
+    Ok(Caller::itself(request, access::TERMINAL, named).map(|_| ())?)
 }
 
 /// A request's message and deadline.

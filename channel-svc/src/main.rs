@@ -14,9 +14,11 @@ use mimalloc::MiMalloc;
 use service_kit::{
     backup::{BackupError, backup_sqlite, compact_sqlite, restore_sqlite},
     clock::{Clock, Ids, SystemClock},
-    config::{ListenError, exit, listen, shutdown_on_signal},
+    config::{ListenError, exit, listen, one_line, shutdown_on_signal},
     database::DatabaseUrl,
+    door::DoorConfig,
     telemetry::init_logs,
+    way::Credentials,
     web::Origin,
 };
 use tillsync_proto::ChannelId;
@@ -84,7 +86,7 @@ struct TerminalOptions {
     #[arg(long, env = "TERMINAL_LISTEN", default_value = "127.0.0.1:7110")]
     listen: SocketAddr,
     /// sqlite:PATH (the log is kept beside it, in PATH with .log.db).
-    #[arg(long, env = "TERMINAL_DATABASE_URL", default_value = "sqlite:till.db")]
+    #[arg(long, env = "TERMINAL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:till.db")]
     database_url: DatabaseUrl,
     #[command(flatten)]
     common: CommonOptions,
@@ -99,7 +101,7 @@ struct StoreOptions {
     #[arg(long, env = "CHANNEL_LISTEN", default_value = "127.0.0.1:7100")]
     listen: SocketAddr,
     /// sqlite:PATH (the log is kept beside it, in PATH with .log.db) or postgres://….
-    #[arg(long, env = "CHANNEL_DATABASE_URL", default_value = "sqlite:store.db")]
+    #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
     database_url: DatabaseUrl,
     /// Headquarters' real-time service: the emulator, or headquarters itself.
     #[arg(long, env = "CHANNEL_RTS", default_value = "http://127.0.0.1:7300")]
@@ -123,7 +125,11 @@ struct CommonOptions {
     /// separate them by commas. Without it no page can.
     #[arg(long, env = "CHANNEL_WEB_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     web_origin: Vec<Origin>,
-    /// Listen beyond loopback although nobody checks who calls.
+    #[command(flatten)]
+    door: DoorConfig,
+    #[command(flatten)]
+    credentials: Credentials,
+    /// Listen beyond loopback without TLS, or although nobody checks who calls.
     #[arg(long, env = "CHANNEL_INSECURE")]
     insecure: bool,
     /// Least severe level that is logged: off, error, warn, info, debug or trace.
@@ -158,7 +164,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), MainError> {
     let options = match Options::try_parse() {
         Ok(options) => options,
-        Err(error) if error.use_stderr() => return Err(MainError::Options(first_line(&error.to_string()))),
+        Err(error) if error.use_stderr() => return Err(MainError::Options(one_line(&error.to_string()))),
         // Help and version are no errors.
         Err(asked) => return asked.print().map_err(MainError::Print),
     };
@@ -177,12 +183,13 @@ async fn run() -> Result<(), MainError> {
             (Config::terminal(terminal_id, database_url, terminal), listen, common)
         }
     };
-    let CommonOptions { configuration_cache, watchdog, web_origin: web_origins, insecure, log } = common;
-    let config = Config { configuration_cache, watchdog, web_origins, ..config };
+    let CommonOptions { configuration_cache, watchdog, web_origin: web_origins, .. } = common;
+    let CommonOptions { door, credentials, insecure, log, .. } = common;
+    let config = Config { configuration_cache, watchdog, web_origins, door, credentials, ..config };
     init_logs(log);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let channel = open(&config, Arc::clone(&clock), Ids::from_os(clock)).await?;
-    let listener = listen(address, insecure).await?;
+    let listener = listen(address, &config.door, insecure).await?;
     let shutdown = shutdown_on_signal()?;
     let address = listener.local_addr()?;
     info!(channel = %config.channel_id, %address, database = ?config.database, "serving");
@@ -231,10 +238,4 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn cache_seconds(text: &str) -> Result<Duration, String> {
     let read = text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
     read.map(Duration::from_secs_f64).ok_or_else(|| "is not between 0 and 3600".to_owned())
-}
-
-/// What is wrong, without the manual that follows it.
-fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }

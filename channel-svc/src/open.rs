@@ -7,6 +7,7 @@ use service_kit::{
     config::Chain,
     database::{self, DatabaseUrl},
     serve::{Boxed, ServeError, Server},
+    way::{Route, WayError},
 };
 use tokio::{
     net::TcpListener,
@@ -14,7 +15,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tracing::{debug, error};
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ use crate::{
     log::{Appender, Tail},
     metrics::Metrics,
     others::Others,
-    rts::{Rts, endpoint},
+    rts::{Rts, route},
     store::{LogRow, PostgresStore, Settings, SqliteStore, Store, StoreError, TableProgress},
     terminal::Link,
     watchers::Watchers,
@@ -54,13 +54,13 @@ pub enum OpenError {
     /// What it holds cannot be read.
     #[error("the database cannot be read: {0}")]
     Content(String),
-    /// An address is not one such as `http://127.0.0.1:7200`.
-    #[error("{what} is not an address such as http://127.0.0.1:7200")]
+    /// An address is not one such as `http://127.0.0.1:7200`, or what is to be shown there cannot be used.
+    #[error("{what}: {source}")]
     Address {
         /// Which.
         what: &'static str,
         /// Why.
-        source: tonic::transport::Error,
+        source: WayError,
     },
 }
 
@@ -87,8 +87,8 @@ struct Deps<S> {
     newest: u64,
     /// Whether everything in it has been uploaded.
     level: bool,
-    rts: Endpoint,
-    hq: Endpoint,
+    rts: Route,
+    hq: Route,
     clock: Arc<dyn Clock>,
     ids: Ids,
 }
@@ -170,7 +170,9 @@ pub fn serve(
 
 impl<S: Store> Deps<S> {
     async fn read(config: &Config, store: S, clock: Arc<dyn Clock>, ids: Ids) -> Result<Self, OpenError> {
-        let address = |what, text: &str| endpoint(text).map_err(|source| OpenError::Address { what, source });
+        let address = |what, text: &str| {
+            route(text, &config.credentials).map_err(|source| OpenError::Address { what, source })
+        };
         let (rts, hq) = (address("--rts", &config.rts)?, address("--hq", &config.hq)?);
         // While another process holds the lease it makes the tables, and what they lack goes to the tail.
         let newest = match store.lease().is_held() {
@@ -189,7 +191,7 @@ impl<S: Store> Deps<S> {
 
     async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
         let store = self.store.clone();
-        let (link, web) = (self.link(), self.config.web_origins.clone());
+        let (link, web, door) = (self.link(), self.config.web_origins.clone(), self.config.door.clone());
         let running = self.wire(&shutdown);
         let Running { customers, exchange, appender, follower, housekeeper, clock, others } = running;
         let stop = CancellationToken::new();
@@ -217,14 +219,18 @@ impl<S: Store> Deps<S> {
         let mut commits = JoinSet::new();
         commits.spawn(appender.run());
 
-        let (routes, names) = match link {
-            None => (grpc::routes(customers, exchange), grpc::NAMES),
+        let (routes, names, access) = match link {
+            None => (grpc::routes(customers, exchange), grpc::NAMES, grpc::ACCESS),
             Some(link) => {
                 tasks.spawn(Arc::clone(&link).run(store.clone(), stop.clone()));
-                (grpc::terminal_routes(customers, exchange, link), grpc::TERMINAL_NAMES)
+                (
+                    grpc::terminal_routes(customers, exchange, link),
+                    grpc::TERMINAL_NAMES,
+                    grpc::TERMINAL_ACCESS,
+                )
             }
         };
-        let server = Server { routes, names, descriptors: grpc::REFLECTED, web, clock };
+        let server = Server { routes, names, descriptors: grpc::REFLECTED, web, door, access, clock };
         let served = server.serve(listener, shutdown).await;
         stop.cancel();
         let _ = timeout(LAST_COMMITS, async { while tasks.join_next().await.is_some() {} }).await;

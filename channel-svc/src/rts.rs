@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use service_kit::{deadline, timing};
+use service_kit::{
+    deadline, timing,
+    way::{Credentials, Route, Way, WayError},
+};
 use tillsync_proto::{
     CHANNEL_METADATA, ChannelId, CustomerId, convert,
     pb::{
@@ -21,7 +24,6 @@ use tokio::sync::Semaphore;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
 };
 use tracing::error;
 use uuid::Uuid;
@@ -93,21 +95,22 @@ pub(crate) enum CallError {
     Unreadable,
 }
 
-/// An endpoint that connects when it is needed and notices when the other side is gone.
+/// A route whose connections notice when the other side is gone.
 ///
 /// # Errors
 ///
-/// The address is none.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(address.to_owned())?;
-    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-    Ok(endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE))
+/// The address is none, or a file cannot be used.
+pub(crate) fn route(address: &str, credentials: &Credentials) -> Result<Route, WayError> {
+    Ok(credentials.route(address)?.with(|endpoint| {
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
+        endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE)
+    }))
 }
 
 /// The client.
 #[derive(Clone)]
 pub(crate) struct Rts {
-    connections: Arc<[RealTimeServiceClient<Channel>]>,
+    connections: Arc<[RealTimeServiceClient<Way>]>,
     next: Arc<AtomicUsize>,
     calls: Arc<Semaphore>,
     channel: Option<MetadataValue<Ascii>>,
@@ -116,9 +119,9 @@ pub(crate) struct Rts {
 
 impl Rts {
     /// A client that connects when it is first used.
-    pub fn new(endpoint: &Endpoint, channel: &ChannelId, metrics: Metrics) -> Self {
+    pub fn new(route: &Route, channel: &ChannelId, metrics: Metrics) -> Self {
         let connections =
-            (0..CONNECTIONS).map(|_| RealTimeServiceClient::new(endpoint.connect_lazy())).collect();
+            (0..CONNECTIONS).map(|_| RealTimeServiceClient::new(route.connect_lazy())).collect();
         Self {
             connections,
             next: Arc::default(),
@@ -134,7 +137,7 @@ impl Rts {
         &self,
         limit: Duration,
         message: M,
-        call: impl AsyncFnOnce(RealTimeServiceClient<Channel>, Request<M>) -> Result<Response<A>, Status>,
+        call: impl AsyncFnOnce(RealTimeServiceClient<Way>, Request<M>) -> Result<Response<A>, Status>,
     ) -> Result<Response<A>, CallError> {
         let Ok(_permit) = self.calls.try_acquire() else { return Err(not_made().into()) };
         let mut request = Request::new(message);

@@ -5,6 +5,7 @@ use std::{error::Error as _, time::Duration};
 
 use service_kit::{
     config::Chain,
+    door::not_itself,
     problem::{Problem, code_name},
 };
 use tillsync_proto::{Reason, Violations, reason_name};
@@ -36,6 +37,7 @@ impl From<Error> for Status {
         let text = error.to_string();
         let (code, problem) = match error {
             Error::Invalid(violations) => (Code::InvalidArgument, invalid(Reason::InvalidField, &violations)),
+            Error::NotItself(error) => return not_itself(error),
             Error::BadPageToken => {
                 let problem = problem(Reason::BadPageToken, text);
                 (Code::InvalidArgument, problem.field("page_token", "is not a page token of this query"))

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use service_kit::config::Chain;
+use service_kit::{config::Chain, way::Way};
 use tillsync_proto::pb::channel::{PingRequest, status_service_client::StatusServiceClient};
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 use tracing::{error, info};
 
 use crate::{
@@ -34,7 +34,7 @@ const LEVEL: Duration = Duration::from_secs(60);
 /// What makes a terminal of a channel.
 #[derive(Debug, Clone)]
 pub struct TerminalConfig {
-    /// The store, `http://host:port`.
+    /// The store, `http://host:port` or `https://host:port`.
     pub store: String,
     /// How long a call to the store may take before the terminal goes offline (rule O1).
     pub timeout: Duration,
@@ -53,7 +53,7 @@ pub(crate) enum Passed<A> {
 /// The connection to the store. Looked at before each call and never during one: a call is a transaction, and the
 /// terminal comes back between two of them only.
 pub(crate) struct Link {
-    store: Channel,
+    store: Way,
     timeout: Duration,
     reconnect: Duration,
     online: AtomicBool,
@@ -62,7 +62,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// A link that is taken to work, unless something waits to be uploaded.
-    pub fn new(store: Channel, config: &TerminalConfig, online: bool) -> Arc<Self> {
+    pub fn new(store: Way, config: &TerminalConfig, online: bool) -> Arc<Self> {
         let lost = Notify::new();
         if !online {
             lost.notify_one();
@@ -81,7 +81,7 @@ impl Link {
     pub async fn pass<M, A>(
         &self,
         request: Request<M>,
-        call: impl AsyncFnOnce(Channel, Request<M>) -> Result<Response<A>, Status>,
+        call: impl AsyncFnOnce(Way, Request<M>) -> Result<Response<A>, Status>,
     ) -> Passed<A> {
         if !self.is_online() {
             return Passed::Offline;

@@ -41,6 +41,29 @@ fn bad_configuration_is_one_line_and_exit_64() {
 }
 
 #[test]
+fn z4_no_password_is_in_help_or_errors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = format!("sqlite:{}/store.db", folder.path().display());
+    let said = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        command.env("CHANNEL_DATABASE_URL", "postgres://me:hunter2@127.0.0.1:1/store");
+        let output =
+            command.env("TERMINAL_DATABASE_URL", "mysql://me:hunter2@host").output().expect("it starts");
+        [output.stdout, output.stderr].map(|said| String::from_utf8(said).expect("text")).concat()
+    };
+    for (arguments, says) in [
+        (&["--help"][..], "CHANNEL_DATABASE_URL"),
+        (&["terminal", "--help"], "TERMINAL_DATABASE_URL"),
+        (&["terminal"], "…@host"),
+        (&["--hq", "http://me:hunter2@hq:7200", "--database-url", &database], "http://…@hq:7200"),
+        (&["--log", "trace"], "cannot open"),
+    ] {
+        let text = said(arguments);
+        assert!(text.contains(says) && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn it_serves_without_headquarters_and_stops_when_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = format!("sqlite:{}/store.db", folder.path().display());

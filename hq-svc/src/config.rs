@@ -1,6 +1,6 @@
 //! What headquarters is told at its start.
 
-use service_kit::database::DatabaseUrl;
+use service_kit::{database::DatabaseUrl, door::DoorConfig};
 use tillsync_proto::{Job, Schedule};
 
 use crate::numbers::NumberFormat;
@@ -20,6 +20,8 @@ pub struct Config {
     pub schedules: Vec<Schedule>,
     /// How long arrivals may wait without any being processed before that is an error (rule X10).
     pub watchdog: std::time::Duration,
+    /// Who may come in.
+    pub door: DoorConfig,
 }
 
 impl Config {
@@ -32,6 +34,7 @@ impl Config {
             card_format: NumberFormat::CARDS,
             schedules: Vec::new(),
             watchdog: std::time::Duration::from_secs(60),
+            door: DoorConfig::default(),
         }
     }
 

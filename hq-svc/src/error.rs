@@ -1,6 +1,6 @@
 //! Why a use case refuses. `status.rs` says how each goes out.
 
-use service_kit::group::GroupError;
+use service_kit::{door::NotItself, group::GroupError};
 use tillsync_proto::{ChannelId, CustomerId, Feature, SessionState, Violations};
 
 use crate::store::StoreError;
@@ -11,6 +11,9 @@ pub enum Error {
     /// Fields break a rule.
     #[error("{0}")]
     Invalid(#[from] Violations),
+    /// The caller names another channel than itself (rule Z4).
+    #[error(transparent)]
+    NotItself(#[from] NotItself),
     /// A page token of another query.
     #[error("page_token is not a page token of this query")]
     BadPageToken,

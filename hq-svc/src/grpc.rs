@@ -5,8 +5,9 @@ mod exchange;
 mod operations;
 mod real_time;
 
+use service_kit::door::{Access, Caller};
 use tillsync_proto::{
-    CustomerRef, Violations,
+    ChannelId, CustomerRef, Violations, access, convert,
     pb::{
         common,
         hq::{
@@ -19,6 +20,7 @@ use tillsync_proto::{
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::{
+    error::Error,
     hq::Headquarters,
     store::{FeedRecord, Record, Session, Store},
 };
@@ -26,6 +28,10 @@ use crate::{
 /// The services, for the health service.
 pub(crate) const NAMES: &[&str] =
     &["tillsync.hq.v1.RealTimeService", "tillsync.hq.v1.DataExchangeService", "tillsync.hq.v1.AdminService"];
+
+/// Who may call what of them.
+pub(crate) const ACCESS: Access =
+    Access { roles: access::ROLES, table: access::HEADQUARTERS, named: access::NAMED };
 
 /// All services of headquarters.
 pub(crate) fn routes<S: Store>(hq: &Headquarters<S>) -> Routes {
@@ -44,6 +50,13 @@ fn page_size(asked: i32, default: usize, max: usize) -> Result<usize, Violations
         Ok(size) if size <= max => Ok(size),
         _ => Err(Violations::one("page_size", format!("is not between 0 and {max}"))),
     }
+}
+
+/// The channel that a request is about: the one that calls, where channels have to show who they are, and otherwise the one
+/// that the message names (rule Z4).
+fn channel<T>(request: &tonic::Request<T>, named: impl FnOnce(&T) -> &str) -> Result<ChannelId, Error> {
+    let channel = Caller::itself(request, access::CHANNEL, named)?;
+    Ok(convert::channel_id(&channel)?)
 }
 
 fn customer_ref(text: &str) -> Result<CustomerRef, Violations> {

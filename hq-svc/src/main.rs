@@ -7,8 +7,9 @@ use hq_svc::{Config, NumberFormat, OpenError, RestoreError, ServeError, mark_res
 use service_kit::{
     backup::{BackupError, backup_sqlite, compact_sqlite, restore_sqlite},
     clock::{Clock, Ids, SystemClock},
-    config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
+    config::{EXIT_USAGE, ListenError, exit, listen, one_line, shutdown_on_signal},
     database::DatabaseUrl,
+    door::DoorConfig,
     telemetry,
 };
 use tillsync_proto::ChannelId;
@@ -30,7 +31,13 @@ struct Args {
     #[arg(long, env = "HQ_LISTEN", default_value = "127.0.0.1:7200", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Where the data is: sqlite:FILE or postgres://…
-    #[arg(long, env = "HQ_DATABASE_URL", default_value = "sqlite:hq.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "HQ_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:hq.db",
+        value_name = "URL"
+    )]
     database_url: DatabaseUrl,
     /// Format of account numbers on a new database: a prefix, then # for each digit.
     /// Later it is changed with tillsync hq sequence.
@@ -42,7 +49,9 @@ struct Args {
     /// Seconds that arrivals may wait without any being processed before that is an error, 0.1 to 3600.
     #[arg(long, env = "HQ_WATCHDOG", default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     watchdog: Duration,
-    /// Accept callers from other machines, without checking who they are.
+    #[command(flatten)]
+    door: DoorConfig,
+    /// Accept callers from other machines without TLS, or without checking who they are.
     #[arg(long, env = "HQ_INSECURE")]
     insecure: bool,
     /// Least severe log line to write to standard error: off, error, warn, info, debug, trace.
@@ -110,8 +119,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let text = error.to_string();
-            eprintln!("hq-svc: {}", text.trim_start_matches("error: ").lines().next().unwrap_or_default());
+            eprintln!("hq-svc: {}", one_line(&error.to_string()));
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -163,10 +171,11 @@ async fn run(args: Args) -> Result<(), Failure> {
         number_format: args.account_numbers,
         card_format: args.card_numbers,
         watchdog: args.watchdog,
+        door: args.door,
         ..Config::new(args.database_url)
     };
     let hq = open(&config, clock, ids).await?;
-    let listener = listen(args.listen, args.insecure).await?;
+    let listener = listen(args.listen, &config.door, args.insecure).await?;
     let shutdown = shutdown_on_signal()?;
     let address = listener.local_addr()?;
     info!(%address, database = ?config.database, "headquarters serves");

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use service_kit::{
     clock::{Clock, Ids},
     database::DatabaseUrl,
+    door::DoorConfig,
     serve::{Boxed, Server},
 };
 use tillsync_proto::{ChannelId, pb};
@@ -32,6 +33,7 @@ pub struct Hq {
     clock: Arc<dyn Clock>,
     ids: Ids,
     watchdog: Duration,
+    door: DoorConfig,
 }
 
 enum AnyStore {
@@ -82,7 +84,7 @@ async fn open_store(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<
         DatabaseUrl::Sqlite(path) => AnyStore::Sqlite(SqliteStore::open(path, config, &ids).await?),
         DatabaseUrl::Postgres(url) => AnyStore::Postgres(PostgresStore::open(url, config, &ids).await?),
     };
-    Ok(Hq { store, clock, ids, watchdog: config.watchdog })
+    Ok(Hq { store, clock, ids, watchdog: config.watchdog, door: config.door.clone() })
 }
 
 /// Notes that the database was restored from a backup, before it is served again: another epoch begins, and nothing changes
@@ -119,10 +121,10 @@ pub fn serve(
     shutdown: CancellationToken,
     hq: Hq,
 ) -> Boxed<'static, Result<(), ServeError>> {
-    let Hq { store, clock, ids, watchdog } = hq;
+    let Hq { store, clock, ids, watchdog, door } = hq;
     match store {
-        AnyStore::Sqlite(store) => Box::pin(run(listener, shutdown, store, clock, ids, watchdog)),
-        AnyStore::Postgres(store) => Box::pin(run(listener, shutdown, store, clock, ids, watchdog)),
+        AnyStore::Sqlite(store) => Box::pin(run(listener, shutdown, store, (clock, ids), watchdog, door)),
+        AnyStore::Postgres(store) => Box::pin(run(listener, shutdown, store, (clock, ids), watchdog, door)),
     }
 }
 
@@ -130,9 +132,9 @@ async fn run<S: Store>(
     listener: TcpListener,
     shutdown: CancellationToken,
     store: S,
-    clock: Arc<dyn Clock>,
-    ids: Ids,
+    (clock, ids): (Arc<dyn Clock>, Ids),
     watchdog: Duration,
+    door: DoorConfig,
 ) -> Result<(), ServeError> {
     // Ends what runs beside the server when the server ends, for whatever reason.
     let stop = shutdown.child_token();
@@ -158,6 +160,8 @@ async fn run<S: Store>(
         names: grpc::NAMES,
         descriptors: pb::DESCRIPTORS,
         web: Vec::new(),
+        door,
+        access: grpc::ACCESS,
         clock,
     };
     // What callers wait for ends when nobody can wait any more.

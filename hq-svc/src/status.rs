@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::problem::Problem;
+use service_kit::{door::not_itself, problem::Problem};
 use tillsync_proto::{Reason, Violations, reason_name};
 use tonic::{Code, Status};
 use tracing::error;
@@ -21,6 +21,7 @@ impl From<Error> for Status {
         let problem = |reason| Problem::new(reason_name(reason), message.clone());
         match refusal {
             Error::Invalid(violations) => invalid(message, &violations),
+            Error::NotItself(error) => not_itself(error),
             Error::BadPageToken => problem(Reason::BadPageToken)
                 .field("page_token", "is not a page token of this query")
                 .into_status(Code::InvalidArgument),

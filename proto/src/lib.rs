@@ -2,6 +2,7 @@
 //! domain types. A value of a domain type has been validated (rule C2); the conversions in [`convert`] are
 //! the only way from one to the other.
 
+pub mod access;
 mod attribute;
 pub mod convert;
 mod customer;

@@ -5,7 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use rand_distr::{Distribution as _, Exp1};
-use service_kit::{clock::Clock, config::ListenError};
+use service_kit::{
+    clock::Clock,
+    config::{ListenError, listen},
+    door::DoorConfig,
+};
 use tillsync_proto::pb::{
     emulator::{GetFiguresRequest, GetFiguresResponse, emulator_service_client::EmulatorServiceClient},
     hq::{GetCustomerRequest, real_time_service_client::RealTimeServiceClient},
@@ -206,7 +210,7 @@ struct Run {
 
 /// Serves a profile, and sends calls when they are due.
 async fn run(clock: Arc<dyn Clock>, profile: Profile, dues: &[Nanos], seed: u64) -> Result<Run, CheckError> {
-    let listener = service_kit::config::listen(([127, 0, 0, 1], 0).into(), false).await?;
+    let listener = listen(([127, 0, 0, 1], 0).into(), &DoorConfig::default(), false).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let (observer, mut observed) = mpsc::channel(dues.len().max(1));
     let deps = Deps { seed, observer: Some(observer), ..Deps::alone(profile, Arc::clone(&clock)) };

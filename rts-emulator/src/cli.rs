@@ -13,8 +13,10 @@ use std::{
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use service_kit::{
     clock::SystemClock,
-    config::{EXIT_USAGE, ListenError, exit, listen, shutdown_on_signal},
+    config::{EXIT_USAGE, ListenError, exit, listen, one_line, shutdown_on_signal},
+    door::DoorConfig,
     telemetry,
+    way::Credentials,
 };
 use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
@@ -52,7 +54,11 @@ struct ServeArgs {
     /// Where to listen. Port 0 takes a free one and logs it.
     #[arg(long, env = "RTS_EMULATOR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7300")]
     listen: SocketAddr,
-    /// Accept a listen address that other machines can reach, though nothing checks who calls.
+    #[command(flatten)]
+    door: DoorConfig,
+    #[command(flatten)]
+    credentials: Credentials,
+    /// Accept a listen address that other machines can reach without TLS, or though nothing checks who calls.
     #[arg(long, env = "RTS_EMULATOR_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
     #[command(flatten)]
@@ -119,6 +125,8 @@ enum Command {
         /// The emulator.
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7300")]
         emulator: String,
+        #[command(flatten)]
+        credentials: Credentials,
         /// Seconds between two looks.
         #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3_600))]
         interval: u64,
@@ -209,10 +217,12 @@ pub fn run() -> ExitCode {
             other => exit(NAME, other),
         },
         Some(Command::CheckModel { seed, case }) => checked(check_model(seed, &case)),
-        Some(Command::Top { emulator, interval, times }) => {
+        Some(Command::Top { emulator, credentials, interval, times }) => {
             let top = async {
                 let stop = shutdown_on_signal()?;
-                Ok::<(), CliError>(top::top(&emulator, Duration::from_secs(interval), times, stop).await?)
+                Ok::<(), CliError>(
+                    top::top(&emulator, &credentials, Duration::from_secs(interval), times, stop).await?,
+                )
             };
             exit(NAME, runtime.block_on(top))
         }
@@ -235,9 +245,11 @@ async fn run_server(args: ServeArgs) -> Result<(), CliError> {
     let profile = Profile::load(&args.profile)
         .map_err(|source| CliError::Profile { path: args.profile.display().to_string(), source })?;
     let backend = args.backend.hq.map_or(Backend::Alone, Backend::Forward);
-    let listener = listen(args.listen, args.insecure).await?;
+    let listener = listen(args.listen, &args.door, args.insecure).await?;
     let shutdown = shutdown_on_signal()?;
-    let deps = Deps { clock: Arc::new(SystemClock), profile, seed: args.seed, backend, observer: None };
+    let (door, credentials) = (args.door, args.credentials);
+    let deps =
+        Deps { seed: args.seed, backend, door, credentials, ..Deps::alone(profile, Arc::new(SystemClock)) };
     Ok(serve(listener, shutdown, deps).await?)
 }
 
@@ -290,11 +302,4 @@ async fn run_check(seconds: u64, seed: u64) -> Result<bool, CliError> {
         }
     }
     Ok(good)
-}
-
-/// The first paragraph of clap's message, which is what is wrong, without its label.
-fn one_line(message: &str) -> String {
-    let first = message.split("\n\n").next().unwrap_or(message);
-    let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
-    words.join(" ")
 }

@@ -6,6 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use service_kit::{
     clock::{Clock, Ids},
     config::listen,
+    door::{Access, DoorConfig},
     serve::Server,
 };
 use tillsync_proto::pb::{
@@ -76,7 +77,7 @@ pub async fn measure(
     told: impl Fn(&Round),
 ) -> Result<Vec<Round>, CheckError> {
     let stop = CancellationToken::new();
-    let listener = listen(([127, 0, 0, 1], 0).into(), false).await?;
+    let listener = listen(([127, 0, 0, 1], 0).into(), &DoorConfig::default(), false).await?;
     let hq_url = format!("http://{}", listener.local_addr()?);
     let memory = MemoryHq::new(Ids::seeded(Arc::clone(&clock), 1).mint());
     let hq = Server {
@@ -84,10 +85,12 @@ pub async fn measure(
         names: &["tillsync.hq.v1.RealTimeService"],
         descriptors: pb::DESCRIPTORS,
         web: Vec::new(),
+        door: DoorConfig::default(),
+        access: Access::default(),
         clock: Arc::clone(&clock),
     };
     let hq = tokio::spawn(hq.serve(listener, stop.clone()));
-    let listener = listen(([127, 0, 0, 1], 0).into(), false).await?;
+    let listener = listen(([127, 0, 0, 1], 0).into(), &DoorConfig::default(), false).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let deps = Deps::forwarding(Profile::preset("idle")?, &hq_url, Arc::clone(&clock));
     let emulator = tokio::spawn(serve(listener, stop.clone(), deps));

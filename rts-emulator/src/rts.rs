@@ -6,13 +6,14 @@ use service_kit::{
     clock::Clock,
     deadline::{self, Deadline},
     timing,
+    way::Way,
 };
 use tillsync_proto::{CHANNEL_METADATA, ChannelId, pb::hq};
 use tokio::{
     sync::Semaphore,
     time::{Duration, sleep_until},
 };
-use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Channel};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 use tracing::warn;
 
 use crate::{
@@ -38,7 +39,7 @@ const LOG_EVERY: u64 = 1_000;
 /// Where real work is done.
 #[derive(Clone)]
 pub(crate) enum Headquarters {
-    Remote(RealTimeServiceClient<Channel>),
+    Remote(RealTimeServiceClient<Way>),
     Memory(Arc<MemoryHq>),
 }
 

@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
+use service_kit::way::{Credentials, WayError};
 use tillsync_proto::pb::emulator::{
     GetFiguresRequest, GetFiguresResponse, emulator_service_client::EmulatorServiceClient,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Endpoint};
+use tonic::Status;
 
 /// Width of the bar of workers, in characters.
 const BAR: usize = 40;
@@ -20,9 +21,9 @@ const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 /// Why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum TopError {
-    /// Not an address.
-    #[error("{0} is not of the form http://host:port")]
-    Address(String),
+    /// Not an address, or what is to be shown there cannot be used.
+    #[error(transparent)]
+    Way(WayError),
     /// Nobody answers.
     #[error("no emulator answers at {0}")]
     Away(String),
@@ -42,13 +43,15 @@ pub enum TopError {
 /// [`TopError`].
 pub async fn top(
     url: &str,
+    credentials: &Credentials,
     interval: Duration,
     times: Option<u32>,
     stop: CancellationToken,
 ) -> Result<(), TopError> {
-    let endpoint = url.parse::<Endpoint>().ok().filter(|_| url.starts_with("http://"));
-    let endpoint = endpoint.ok_or_else(|| TopError::Address(url.to_owned()))?;
-    let channel = endpoint.connect().await.map_err(|_| TopError::Away(url.to_owned()))?;
+    let channel = credentials.connect(url).await.map_err(|error| match error {
+        WayError::Connect { .. } => TopError::Away(url.to_owned()),
+        error => TopError::Way(error),
+    })?;
     let mut emulator = EmulatorServiceClient::new(channel);
     let mut before: Option<GetFiguresResponse> = None;
     let mut shown = 0;

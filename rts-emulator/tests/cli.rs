@@ -23,7 +23,10 @@ fn a_configuration_that_cannot_work_is_told_in_one_line() {
         (&["--alone", "--listen", "0.0.0.0:0"], "add --insecure"),
         (&["--alone", "--profile", bad], "missing field `queue_capacity`"),
         (&["--alone", "--profile", "nowhere.toml"], "--profile nowhere.toml: No such file"),
-        (&["--hq", "ftp://x", "--listen", "127.0.0.1:0"], "is not of the form http://host:port"),
+        (
+            &["--hq", "ftp://x", "--listen", "127.0.0.1:0"],
+            "ftp://x is not an address such as http://127.0.0.1:7100",
+        ),
     ];
     for (arguments, expected) in cases {
         let output = run(arguments);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
@@ -34,6 +35,22 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
+}
+
+/// The operating system has no random numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system gives no random numbers")]
+pub struct NoChance;
+
+/// 256 bits that nobody can guess, from the operating system: for what opens doors.
+///
+/// # Errors
+///
+/// [`NoChance`].
+pub fn secret() -> Result<[u8; 32], NoChance> {
+    let mut secret = [0; 32];
+    SystemRandom::new().fill(&mut secret).map_err(|_| NoChance)?;
+    Ok(secret)
 }
 
 /// A source of ids and of random numbers that depends on nothing but its clock and its seed.

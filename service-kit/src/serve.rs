@@ -12,7 +12,12 @@ use tracing::warn;
 
 use crate::{
     clock::Clock,
-    deadline, process, telemetry,
+    deadline,
+    door::{self, Access, Door, DoorConfig},
+    process,
+    reload::FileError,
+    telemetry,
+    tls::{Encrypted, Peer},
     together::Quick,
     web::{self, Origin},
 };
@@ -34,6 +39,10 @@ pub struct Server {
     pub descriptors: &'static [u8],
     /// Origins whose pages may call too, by grpc-web.
     pub web: Vec<Origin>,
+    /// Who may come in.
+    pub door: DoorConfig,
+    /// Who of them may call what.
+    pub access: Access,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -44,6 +53,9 @@ pub enum ServeError {
     /// The descriptors cannot be read.
     #[error("the descriptors for reflection cannot be read")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// A certificate, a key or the tokens cannot be used.
+    #[error(transparent)]
+    Door(#[from] FileError),
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[from] std::io::Error),
@@ -80,23 +92,46 @@ impl Server {
             .add_service(health_service)
             .add_service(reflect().build_v1()?)
             .add_service(reflect().build_v1alpha()?);
+        let tls = self.door.tls(&self.clock)?;
+        let door =
+            Door::open(&self.door, self.access, listener.local_addr().ok(), &self.clock)?.map(Arc::new);
         let prometheus = telemetry::prometheus();
-        let calls = routes
+        let mut metrics = get(move || async { prometheus.render() + &process::Usage::now().exposed() });
+        let mut calls = routes
             .prepare()
             .into_axum_router()
             .layer(from_fn_with_state(Arc::clone(&self.clock), deadline::enforce))
             .layer(from_fn_with_state(self.clock, telemetry::count));
-        let router: Router = web::callable(calls, &self.web)
-            .route("/metrics", get(move || async { prometheus.render() + &process::Usage::now().exposed() }));
+        // An open door is none: no call passes it.
+        if let Some(door) = &door {
+            calls = calls.layer(from_fn_with_state(Arc::clone(door), door::guard));
+            metrics = metrics.layer(from_fn_with_state(Arc::clone(door), door::guard));
+        }
+        let router: Router = web::callable(calls, &self.web).route("/metrics", metrics);
         let stop = shutdown.clone();
-        let serving = axum::serve(Quick(listener), router).with_graceful_shutdown(async move {
+        let stopped = async move {
             stop.cancelled().await;
             for name in self.names {
                 health.set_service_status(*name, ServingStatus::NotServing).await;
             }
-        });
+        };
+        let serving: Boxed<'static, std::io::Result<()>> = match (tls, door) {
+            (None, None) => {
+                let serving = axum::serve(Quick(listener), router).with_graceful_shutdown(stopped);
+                Box::pin(serving.into_future())
+            }
+            (None, Some(_)) => {
+                let router = router.into_make_service_with_connect_info::<Peer>();
+                Box::pin(axum::serve(Quick(listener), router).with_graceful_shutdown(stopped).into_future())
+            }
+            (Some(tls), _) => {
+                let (listener, router) =
+                    (Encrypted::new(listener, tls), router.into_make_service_with_connect_info::<Peer>());
+                Box::pin(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future())
+            }
+        };
         tokio::select! {
-            result = serving.into_future() => result.map_err(Into::into),
+            result = serving => result.map_err(Into::into),
             () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {
                 warn!("calls were still open at the end of the drain; they are cut");
                 Ok(())

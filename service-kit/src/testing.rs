@@ -1,6 +1,8 @@
-//! A throw-away PostgreSQL for tests: one server for the process, one database for each test.
+//! For tests: a throw-away PostgreSQL, one server for the process, one database for each test; and certificates.
 
-#![allow(clippy::expect_used, reason = "this is test code")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "this is test code")]
+
+mod authority;
 
 use std::{
     process::Command,
@@ -11,6 +13,8 @@ use std::{
 };
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
+
+pub use authority::Authority;
 
 use crate::{
     database::DatabaseUrl,

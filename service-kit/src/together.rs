@@ -22,15 +22,23 @@ const HELD: usize = 64 << 10;
 /// A listener whose connections write [`Together`], without waiting for the other side in between (TCP_NODELAY).
 pub(crate) struct Quick(pub TcpListener);
 
+impl Quick {
+    /// A connection whose writes are not held back.
+    pub async fn accept_bare(&mut self) -> (TcpStream, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "cannot set TCP_NODELAY");
+        }
+        (stream, address)
+    }
+}
+
 impl Listener for Quick {
     type Io = Together<TcpStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "cannot set TCP_NODELAY");
-        }
+        let (stream, address) = self.accept_bare().await;
         (Together::new(stream), address)
     }
 
@@ -52,7 +60,7 @@ pub(crate) struct Together<Io> {
 }
 
 impl<Io> Together<Io> {
-    fn new(io: Io) -> Self {
+    pub fn new(io: Io) -> Self {
         Self { io, held: Vec::new(), sent: 0, let_others: true }
     }
 

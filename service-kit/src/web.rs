@@ -76,7 +76,11 @@ mod tests {
     use tonic::service::Routes;
 
     use super::*;
-    use crate::{clock::SystemClock, serve::Server};
+    use crate::{
+        clock::SystemClock,
+        door::{Access, DoorConfig},
+        serve::Server,
+    };
 
     #[test]
     fn an_origin_is_what_a_browser_says() {
@@ -108,6 +112,8 @@ mod tests {
             names: &["a"],
             descriptors: &[],
             web: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+            door: DoorConfig::default(),
+            access: Access::default(),
             clock: Arc::new(SystemClock),
         };
         let stop = CancellationToken::new();

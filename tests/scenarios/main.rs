@@ -5,6 +5,7 @@
 mod architecture;
 mod chain;
 mod client;
+mod doors;
 mod erased;
 mod flags;
 mod journey;

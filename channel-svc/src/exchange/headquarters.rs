@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use service_kit::way::{Route, Way};
 use tillsync_proto::{
     ChannelId, Job,
     pb::{
@@ -15,10 +16,7 @@ use tillsync_proto::{
     },
 };
 use tokio::time::timeout;
-use tonic::{
-    Request, Response, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::JobError;
 use crate::status::{describe, is_unreached};
@@ -37,22 +35,22 @@ pub(super) fn failed(status: &Status) -> JobError {
 /// Headquarters, as the jobs call it.
 #[derive(Clone)]
 pub(crate) struct Headquarters {
-    client: DataExchangeServiceClient<Channel>,
+    client: DataExchangeServiceClient<Way>,
     channel: String,
 }
 
 impl Headquarters {
     /// A client that connects when it is first used.
-    pub fn new(endpoint: &Endpoint, channel: &ChannelId) -> Self {
-        let endpoint = endpoint.clone().keep_alive_while_idle(true);
-        let client = DataExchangeServiceClient::new(endpoint.connect_lazy());
+    pub fn new(route: &Route, channel: &ChannelId) -> Self {
+        let route = route.clone().with(|endpoint| endpoint.keep_alive_while_idle(true));
+        let client = DataExchangeServiceClient::new(route.connect_lazy());
         Self { client, channel: channel.to_string() }
     }
 
     async fn call<M, A>(
         &self,
         message: M,
-        call: impl AsyncFnOnce(DataExchangeServiceClient<Channel>, Request<M>) -> Result<Response<A>, Status>,
+        call: impl AsyncFnOnce(DataExchangeServiceClient<Way>, Request<M>) -> Result<Response<A>, Status>,
     ) -> Result<A, JobError> {
         let mut request = Request::new(message);
         request.set_timeout(CALL_TIMEOUT);

@@ -18,6 +18,7 @@ use tillsync_proto::{
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
+use super::by_terminal;
 use crate::{customers::Customers, error::Error, exchange::Exchange, store::Store};
 
 /// The service over its use cases.
@@ -43,6 +44,7 @@ impl<S: Store> DataExchangeService for Service<S> {
         &self,
         request: Request<UploadOperationsRequest>,
     ) -> Answer<UploadOperationsResponse> {
+        by_terminal(&request, |request| &request.channel_id)?;
         let outcomes = self.customers.take(request.into_inner().operations).await?;
         let epoch = self.epoch();
         Ok(Response::new(UploadOperationsResponse { outcomes, epoch }))
@@ -52,6 +54,7 @@ impl<S: Store> DataExchangeService for Service<S> {
         &self,
         request: Request<ListCustomerChangesRequest>,
     ) -> Answer<ListCustomerChangesResponse> {
+        by_terminal(&request, |request| &request.channel_id)?;
         let cursor = request.into_inner().cursor.unwrap_or_default();
         let page = self.exchange.hq.changes(cursor).await;
         Ok(Response::new(page.map_err(|_| Error::NoFeed)?))
@@ -62,6 +65,7 @@ impl<S: Store> DataExchangeService for Service<S> {
         &self,
         request: Request<GetConfigurationRequest>,
     ) -> Answer<GetConfigurationResponse> {
+        by_terminal(&request, |request| &request.channel_id)?;
         let settings = self.customers.current.get();
         let flags = request.get_ref().job() == common::Job::GlobalConfiguration1110;
         Ok(Response::new(if flags {
@@ -76,7 +80,8 @@ impl<S: Store> DataExchangeService for Service<S> {
     }
 
     /// The default schedules, which nobody changes.
-    async fn watch_jobs(&self, _: Request<WatchJobsRequest>) -> Answer<Self::WatchJobsStream> {
+    async fn watch_jobs(&self, request: Request<WatchJobsRequest>) -> Answer<Self::WatchJobsStream> {
+        by_terminal(&request, |request| &request.channel_id)?;
         let told = Job::ALL.map(|job| {
             Ok(WatchJobsResponse {
                 schedule: Some(Schedule::default_for(job).into()),
@@ -97,13 +102,15 @@ impl<S: Store> DataExchangeService for Service<S> {
     /// What headquarters has lost the stores bring, which know every customer.
     async fn recover_customers(
         &self,
-        _: Request<RecoverCustomersRequest>,
+        request: Request<RecoverCustomersRequest>,
     ) -> Answer<RecoverCustomersResponse> {
+        by_terminal(&request, |request| &request.channel_id)?;
         Ok(Response::new(RecoverCustomersResponse {}))
     }
 
     /// A terminal is seen in what it uploads.
-    async fn report_status(&self, _: Request<ReportStatusRequest>) -> Answer<ReportStatusResponse> {
+    async fn report_status(&self, request: Request<ReportStatusRequest>) -> Answer<ReportStatusResponse> {
+        by_terminal(&request, |request| request.status.as_ref().map_or("", |status| &status.channel_id))?;
         Ok(Response::new(ReportStatusResponse { epoch: self.epoch() }))
     }
 }

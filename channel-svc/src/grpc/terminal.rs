@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use service_kit::deadline;
+use service_kit::{deadline, way::Way};
 use tillsync_proto::{
     CustomerId,
     pb::channel::{
@@ -10,7 +10,7 @@ use tillsync_proto::{
         customer_service_server::CustomerService,
     },
 };
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 
 use super::{customers, optional_id};
 use crate::{
@@ -41,7 +41,7 @@ impl<S: Store> Service<S> {
     async fn either<M: Clone, A>(
         &self,
         request: Request<M>,
-        store: impl AsyncFnOnce(CustomerServiceClient<Channel>, Request<M>) -> Answer<A>,
+        store: impl AsyncFnOnce(CustomerServiceClient<Way>, Request<M>) -> Answer<A>,
         own: impl AsyncFnOnce(Request<M>) -> Answer<A>,
     ) -> Answer<A> {
         let call = async |channel, request| store(CustomerServiceClient::new(channel), request).await;
@@ -55,7 +55,7 @@ impl<S: Store> Service<S> {
     async fn store_only<M: Clone, A>(
         &self,
         request: Request<M>,
-        store: impl AsyncFnOnce(CustomerServiceClient<Channel>, Request<M>) -> Answer<A>,
+        store: impl AsyncFnOnce(CustomerServiceClient<Way>, Request<M>) -> Answer<A>,
     ) -> Answer<A> {
         self.either(request, store, async |_| Err(Error::Offline.into())).await
     }

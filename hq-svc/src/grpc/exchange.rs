@@ -1,7 +1,7 @@
 //! `tillsync.hq.v1.DataExchangeService`.
 
 use tillsync_proto::{
-    Job, Violations, convert,
+    Job, Violations,
     pb::{
         common,
         hq::{self, data_exchange_service_server::DataExchangeService},
@@ -11,7 +11,7 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, async_trait};
 use uuid::Uuid;
 
-use super::{job, page_size};
+use super::{channel, job, page_size};
 use crate::{error::Error, hq::Headquarters, store::Store};
 
 /// The data exchange.
@@ -38,8 +38,8 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         &self,
         request: Request<hq::UploadOperationsRequest>,
     ) -> Result<Response<hq::UploadOperationsResponse>, Status> {
+        let channel = channel(&request, |request| &request.channel_id)?;
         let request = request.into_inner();
-        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
         let work = move |hq: Headquarters<S>| async move { hq.upload(&channel, request.operations).await };
         let outcomes = self.hq.unhurried(work).await?;
         let epoch = self.hq.epoch.to_string();
@@ -50,8 +50,8 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         &self,
         request: Request<hq::ListCustomerChangesRequest>,
     ) -> Result<Response<hq::ListCustomerChangesResponse>, Status> {
+        let channel = channel(&request, |request| &request.channel_id)?;
         let request = request.into_inner();
-        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
         let page_size = page_size(request.page_size, 1_000, 5_000).map_err(Error::from)?;
         let changes = self.hq.changes(&channel, request.cursor, page_size).await?;
         Ok(Response::new(hq::ListCustomerChangesResponse {
@@ -71,8 +71,8 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         &self,
         request: Request<hq::GetConfigurationRequest>,
     ) -> Result<Response<hq::GetConfigurationResponse>, Status> {
+        let channel = channel(&request, |request| &request.channel_id)?;
         let request = request.into_inner();
-        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
         let answer = match job(request.job()).map_err(Error::from)? {
             Job::ChannelConfiguration1070 => {
                 let (profile, version) = self.hq.profile_of(&channel).await?;
@@ -100,7 +100,7 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         &self,
         request: Request<hq::WatchJobsRequest>,
     ) -> Result<Response<Self::WatchJobsStream>, Status> {
-        let channel = convert::channel_id(&request.get_ref().channel_id).map_err(Error::from)?;
+        let channel = channel(&request, |request| &request.channel_id)?;
         let orders = ReceiverStream::new(self.hq.watch_jobs(channel).await?);
         let answers = orders.map(|order| {
             Ok(hq::WatchJobsResponse {
@@ -117,8 +117,8 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         &self,
         request: Request<hq::RecoverCustomersRequest>,
     ) -> Result<Response<hq::RecoverCustomersResponse>, Status> {
+        let channel = channel(&request, |request| &request.channel_id)?;
         let request = request.into_inner();
-        let channel = convert::channel_id(&request.channel_id).map_err(Error::from)?;
         self.hq.unhurried(move |hq| async move { hq.recover(&channel, request.records).await }).await?;
         Ok(Response::new(hq::RecoverCustomersResponse {}))
     }
@@ -127,10 +127,14 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         &self,
         request: Request<hq::ReportStatusRequest>,
     ) -> Result<Response<hq::ReportStatusResponse>, Status> {
+        let channel = channel(&request, |request| request.status.as_ref().map_or("", |s| &s.channel_id));
+        let channel = channel.map_err(|error| match error {
+            Error::Invalid(violations) => Error::Invalid(violations.under("status")),
+            error => error,
+        });
         let request = request.into_inner();
         let status = request.status.ok_or_else(|| Error::from(Violations::one("status", "is required")))?;
-        let channel = convert::channel_id(&status.channel_id);
-        let channel = channel.map_err(|violations| Error::from(violations.under("status")))?;
+        let channel = channel?;
         let work = move |hq: Headquarters<S>| async move {
             hq.report(&channel, status, request.ended_runs, request.running).await
         };

@@ -189,3 +189,40 @@ fn a_copy_of_the_file_is_made_and_brought_back_by_command() {
     assert_eq!(code, Some(64), "{said}");
     assert!(said.contains("pg_dump"), "{said}");
 }
+
+#[test]
+fn z4_beyond_loopback_a_beginner_is_told_what_is_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = format!("sqlite:{}", folder.path().join("hq.db").display());
+    let missing = folder.path().join("missing.pem").display().to_string();
+    let far = ["--listen", "0.0.0.0:0", "--database-url", &database, "--log", "off"];
+    for (more, says) in [
+        (vec![], "nothing here checks who calls or keeps others from reading along"),
+        (vec!["--tokens", "tokens"], "what is sent here, tokens too, can be read on the way"),
+        (vec!["--tls-cert", &missing, "--tls-key", &missing], "nothing here checks who calls"),
+        (vec!["--tls-cert", &missing], "--tls-key"),
+        (
+            vec!["--tls-cert", &missing, "--tls-key", &missing, "--tokens", &missing],
+            "missing.pem cannot be read",
+        ),
+    ] {
+        let (code, text) = binary(&far.iter().copied().chain(more).collect::<Vec<_>>());
+        assert!(code == Some(64) && text.lines().count() == 1 && text.contains(says), "{text}");
+    }
+}
+
+#[test]
+fn z4_no_password_is_in_help_errors_or_logs() {
+    let url = "postgres://me:hunter2@127.0.0.1:1/hq";
+    let binary = |arguments: &[&str], url: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hq-svc"));
+        let output = command.args(arguments).env("HQ_DATABASE_URL", url).output().expect("it runs");
+        [output.stdout, output.stderr].map(|said| String::from_utf8(said).expect("text")).concat()
+    };
+    let help = binary(&["--help"], url);
+    assert!(help.contains("HQ_DATABASE_URL") && !help.contains("hunter2"), "{help}");
+    let refused = binary(&[], "mysql://me:hunter2@host/hq");
+    assert!(refused.contains("…@host/hq") && !refused.contains("hunter2"), "{refused}");
+    let away = binary(&["--log", "trace"], url);
+    assert!(away.contains("cannot open") && !away.contains("hunter2"), "{away}");
+}

@@ -1,9 +1,13 @@
 //! The server over real connections. Nothing sleeps to wait: tests are told by the fake headquarters, or ask
 //! for the figures until they show it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use service_kit::{clock::SystemClock, problem};
+use service_kit::{
+    clock::SystemClock,
+    door::{Access, DoorConfig},
+    problem,
+};
 use tillsync_proto::{
     CHANNEL_METADATA,
     pb::{
@@ -20,7 +24,11 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tonic::{Code, Request, Response, Status, metadata::MetadataMap, transport::Channel};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint},
+};
 use tonic_types::StatusExt as _;
 
 use super::*;
@@ -138,6 +146,8 @@ impl Running {
             names: &[],
             descriptors: pb::DESCRIPTORS,
             web: Vec::new(),
+            door: DoorConfig::default(),
+            access: Access::default(),
             clock: Arc::new(SystemClock),
         };
         tokio::spawn(server.serve(listener, CancellationToken::new()));
