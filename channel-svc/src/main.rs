@@ -45,7 +45,7 @@ enum Command {
     /// Copies the SQLite files of a running store or terminal: the tables, and the log beside them (FILE with .log.db).
     Backup {
         /// sqlite:PATH
-        #[arg(long, env = "CHANNEL_DATABASE_URL", default_value = "sqlite:store.db")]
+        #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
         database_url: DatabaseUrl,
         /// Where the copy goes: a file that does not exist.
         #[arg(long, value_name = "FILE")]
@@ -54,13 +54,13 @@ enum Command {
     /// Writes the SQLite files of a store or terminal anew, without what was deleted or erased in them. Best while it is stopped.
     Compact {
         /// sqlite:PATH
-        #[arg(long, env = "CHANNEL_DATABASE_URL", default_value = "sqlite:store.db")]
+        #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
         database_url: DatabaseUrl,
     },
     /// Brings a copy back, before the store or terminal starts: puts it in its place, and notes in it that it was restored.
     Restore {
         /// sqlite:PATH, which does not exist, or postgres://…, where pg_restore has brought it back.
-        #[arg(long, env = "CHANNEL_DATABASE_URL", default_value = "sqlite:store.db")]
+        #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
         database_url: DatabaseUrl,
         /// The copy of SQLite files.
         #[arg(long, value_name = "FILE")]

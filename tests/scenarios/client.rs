@@ -8,7 +8,8 @@ use std::{
 use tillsync_proto::pb::{
     channel::{
         CreateCustomerRequest, CreateCustomerResponse, GetCustomerRequest, GetStatusRequest,
-        customer_service_client::CustomerServiceClient, status_service_client::StatusServiceClient,
+        ListCustomersRequest, customer_service_client::CustomerServiceClient,
+        status_service_client::StatusServiceClient,
     },
     common::{
         self, Contact, ContactKind, Customer, FeedCursor, FunctionalityProfile, Job, Person, customer::Party,
@@ -66,6 +67,21 @@ impl Store {
     pub async fn status(&self) -> Result<common::ChannelStatus, Status> {
         let answer = self.status.clone().get_status(GetStatusRequest {}).await?.into_inner();
         Ok(answer.status.expect("an answer holds the status"))
+    }
+
+    /// Every customer that this store knows, page by page.
+    pub async fn customers(&self) -> Result<Vec<Customer>, Status> {
+        let mut tills = self.tills.clone();
+        let mut request = ListCustomersRequest { page_size: 1_000, page_token: String::new() };
+        let mut customers = Vec::new();
+        loop {
+            let page = tills.list_customers(request.clone()).await?.into_inner();
+            customers.extend(page.customers);
+            if page.next_page_token.is_empty() {
+                return Ok(customers);
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 
     /// Waits until nothing is pending in this store.

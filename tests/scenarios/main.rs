@@ -7,6 +7,7 @@ mod chain;
 mod client;
 mod doors;
 mod erased;
+mod faults;
 mod flags;
 mod journey;
 mod killed;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -28,19 +28,31 @@ const TILLS: usize = 6;
 /// A service in a process of its own; killed when dropped.
 pub struct Process {
     arguments: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
     child: Child,
 }
 
 impl Process {
     pub fn start(arguments: &[&str]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let child = Self::spawn(&arguments);
-        Self { arguments, child }
+        Self::start_in(arguments, Vec::new())
     }
 
-    fn spawn(arguments: &[String]) -> Child {
+    /// The same with variables in its environment.
+    pub fn start_in(arguments: &[&str], environment: Vec<(&'static str, PathBuf)>) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let child = Self::spawn(&arguments, &environment);
+        Self { arguments, environment, child }
+    }
+
+    fn spawn(arguments: &[String], environment: &[(&'static str, PathBuf)]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
-        command.args(arguments).stdin(Stdio::null()).spawn().expect("the service starts")
+        command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).spawn().expect("the service starts")
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
     }
 
     /// With everything that it logs, down to the finest, in a file.
@@ -50,7 +62,7 @@ impl Process {
         let log = File::create(log).expect("a log file");
         command.args(&arguments).env("SERVICE_LOG", "trace").stdin(Stdio::null()).stderr(log);
         let child = command.spawn().expect("the service starts");
-        Self { arguments, child }
+        Self { arguments, environment: Vec::new(), child }
     }
 
     /// SIGKILL: nothing is flushed, nothing is told.
@@ -60,7 +72,7 @@ impl Process {
     }
 
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(&self.arguments);
+        self.child = Self::spawn(&self.arguments, &self.environment);
     }
 
     /// The same on another database.
@@ -98,6 +110,11 @@ pub struct Tills {
 
 impl Tills {
     pub fn start(stores: &[Store]) -> Self {
+        Self::with_pause(stores, Duration::ZERO)
+    }
+
+    /// The same with a pause between two creates of a till.
+    pub fn with_pause(stores: &[Store], pause: Duration) -> Self {
         let tills = Self {
             acknowledged: Arc::default(),
             count: Arc::default(),
@@ -119,6 +136,7 @@ impl Tills {
                     timeout(PATIENCE, created).await.expect("the create is acknowledged in the end");
                     acknowledged.lock().expect("no panic").insert(id);
                     count.fetch_add(1, Ordering::Relaxed);
+                    sleep(pause).await;
                 }
             });
             tills

@@ -1,0 +1,35 @@
+//! Everything that can go wrong around a chain: processes that are killed, power that fails, disks that fill up or break,
+//! networks that are cut. Each is short here and long in `tests/nightly`.
+
+mod disk;
+mod kills;
+mod ledger;
+mod power;
+
+use std::{env, str::FromStr};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+/// A number that the long form sets by an environment variable.
+fn setting<T: FromStr>(name: &str, short: T) -> T {
+    env::var(name).ok().map_or(short, |text| text.parse().unwrap_or_else(|_| panic!("{name}: not a number")))
+}
+
+/// Chance of one seed.
+struct Chance(StdRng);
+
+impl Chance {
+    fn of(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
+    /// A number below a bound.
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.random_range(0..bound)
+    }
+
+    /// True so many times in a hundred.
+    fn percent(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
