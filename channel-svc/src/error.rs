@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::door::NotItself;
+use service_kit::{config::Chain, damage::Trouble, door::NotItself};
 use tillsync_proto::{CustomerId, Feature, Violations};
 use tracing::error;
 
@@ -15,6 +15,8 @@ use crate::{
 
 /// How long a caller is asked to wait where a bound was reached.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// The same for something that takes longer: a restart, a database that is out.
+pub(crate) const AWAY_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a use case refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +77,20 @@ pub(crate) enum Error {
     /// Something failed that the caller cannot mend. The log has the cause.
     #[error("the service failed")]
     Internal,
+    /// The database is full, or cannot be reached or used; then what became of the call is not known.
+    #[error("{0}")]
+    Database(Trouble),
     /// The database failed.
     #[error("the store failed")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let Some(trouble) = error.trouble() else { return Self::Store(error) };
+        error!(error = %Chain(&error), "the database is out");
+        Self::Database(trouble)
+    }
 }
 
 impl From<LogError> for Error {
@@ -86,6 +99,7 @@ impl From<LogError> for Error {
             LogError::Full => Self::Overloaded(error.to_string()),
             LogError::Stopped => Self::Stopping,
             LogError::Failed => Self::Internal,
+            LogError::Database(trouble) => Self::Database(trouble),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How a channel is put together.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use service_kit::{
     clock::{Clock, Ids},
@@ -51,6 +51,17 @@ pub enum OpenError {
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] database::OpenError),
+    /// The tables are corrupted. They were not written to.
+    #[error(
+        "the database file {path} is corrupted ({what}); it is left as it is. Its tables are built again, from the log and \
+         from headquarters, once it has been moved away with its -wal and -shm"
+    )]
+    Tables {
+        /// Their file.
+        path: PathBuf,
+        /// What SQLite says.
+        what: String,
+    },
     /// What it holds cannot be read.
     #[error("the database cannot be read: {0}")]
     Content(String),
@@ -107,7 +118,12 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Boxed<'_, Resul
 async fn open_store(config: &Config, clock: Arc<dyn Clock>, ids: Ids) -> Result<Channel, OpenError> {
     let opened = match &config.database {
         DatabaseUrl::Sqlite(path) => {
-            let store = SqliteStore::open(path, ids.clone()).await?;
+            let store = SqliteStore::open(path, ids.clone()).await.map_err(|error| match error {
+                database::OpenError::Corrupt { path: corrupt, what } if corrupt == *path => {
+                    OpenError::Tables { path: corrupt, what }
+                }
+                other => other.into(),
+            })?;
             Opened::Sqlite(Box::new(Deps::read(config, store, clock, ids).await?))
         }
         DatabaseUrl::Postgres(url) => {

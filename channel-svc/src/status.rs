@@ -5,6 +5,7 @@ use std::{error::Error as _, time::Duration};
 
 use service_kit::{
     config::Chain,
+    damage::Trouble,
     door::not_itself,
     problem::{Problem, code_name},
 };
@@ -14,7 +15,7 @@ use tonic_types::StatusExt as _;
 use tracing::error;
 
 use crate::{
-    error::{Error, RETRY_AFTER},
+    error::{AWAY_RETRY, Error, RETRY_AFTER},
     rts::{CallError, Failure, FailureKind, Refusal},
 };
 
@@ -84,7 +85,13 @@ impl From<Error> for Status {
             Error::Overloaded(_) => {
                 (Code::ResourceExhausted, problem(Reason::Overloaded, text).retry_after(RETRY_AFTER))
             }
-            Error::Stopping => (Code::Unavailable, problem(Reason::Stopping, text)),
+            Error::Stopping => (Code::Unavailable, problem(Reason::Stopping, text).retry_after(AWAY_RETRY)),
+            Error::Database(Trouble::NoRoom) => {
+                (Code::ResourceExhausted, problem(Reason::NoRoom, text).retry_after(AWAY_RETRY))
+            }
+            Error::Database(Trouble::Out | Trouble::Corrupt) => {
+                (Code::Unavailable, problem(Reason::DatabaseOut, text).retry_after(AWAY_RETRY))
+            }
             Error::Internal => (Code::Internal, problem(Reason::Internal, text)),
             Error::Store(error) => {
                 error!(error = %Chain(&error), "the store failed");

@@ -13,7 +13,11 @@ use std::{
     sync::Arc,
 };
 
-use service_kit::{lease::Lease, retry::Transient};
+use service_kit::{
+    damage::{Trouble, noticed, trouble},
+    lease::Lease,
+    retry::Transient,
+};
 use tillsync_proto::{
     AttributeDefinitions, Criterion, CustomerId, Features, FunctionalityProfile, JobRun, Micros, Schedule,
 };
@@ -36,13 +40,26 @@ const PRUNE_ROWS: i64 = 64;
 pub(crate) enum StoreError {
     /// The database failed, or its connection.
     #[error("the database failed")]
-    Driver(#[from] sqlx::Error),
+    Driver(#[source] sqlx::Error),
     /// What it holds cannot be.
     #[error("the database holds something that cannot be: {0}")]
     Inconsistent(String),
     /// Another process does the background work now; nothing was written.
     #[error("another process does the background work of the database")]
     Fenced,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(noticed(error))
+    }
+}
+
+impl StoreError {
+    /// What is wrong with the database, if that is why.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        if let Self::Driver(error) = self { trouble(error) } else { None }
+    }
 }
 
 impl From<EntryError> for StoreError {

@@ -75,7 +75,7 @@ async fn commit<S: Store>(store: &S, ids: &Ids, batch: Vec<NewCustomer>) -> Vec<
     let plans: Vec<Plan> = batch.into_iter().map(plan).collect();
     match settle(store, ids, &plans).await {
         Ok(settled) => asked.into_iter().zip(settled).map(answer).collect(),
-        Err(error) if plans.len() > 1 && !matches!(error, Error::Unreachable | Error::Recovering) => {
+        Err(error) if plans.len() > 1 && !matches!(error, Error::Database(_) | Error::Recovering) => {
             // One of them may be to blame: the others must not pay for it.
             let mut answers = Vec::with_capacity(plans.len());
             for (asked, plan) in asked.into_iter().zip(&plans) {

@@ -1,6 +1,6 @@
 //! Why a use case refuses. `status.rs` says how each goes out.
 
-use service_kit::{door::NotItself, group::GroupError};
+use service_kit::{damage::Trouble, door::NotItself, group::GroupError};
 use tillsync_proto::{ChannelId, CustomerId, Feature, SessionState, Violations};
 
 use crate::store::StoreError;
@@ -87,9 +87,9 @@ pub enum Error {
     /// The caller's time, or our own limit, ran out.
     #[error("the job has not ended in time; it goes on")]
     Deadline,
-    /// The database cannot be reached; what became of the call is not known.
-    #[error("the database cannot be reached")]
-    Unreachable,
+    /// The database is full, or cannot be reached or used; then what became of the call is not known.
+    #[error("{0}")]
+    Database(Trouble),
     /// The database was restored, and channels have not brought yet what it has lost.
     #[error("headquarters was restored from a backup and waits for what its channels have; nothing was done")]
     Recovering,
@@ -104,13 +104,13 @@ pub enum Error {
 impl Error {
     /// The same for each of so many callers. Only the first is told all of it.
     pub(crate) fn for_all<T>(self, callers: usize) -> Vec<Result<T>> {
-        let other = match self {
-            Self::Unreachable => || Self::Unreachable,
-            Self::Recovering => || Self::Recovering,
-            _ => || Self::Broken,
+        let other: fn(Option<Trouble>) -> Self = match self {
+            Self::Recovering => |_| Self::Recovering,
+            _ => |trouble| trouble.map_or(Self::Broken, Self::Database),
         };
+        let trouble = if let Self::Database(trouble) = self { Some(trouble) } else { None };
         let mut first = Some(self);
-        (0..callers).map(|_| Err(first.take().unwrap_or_else(other))).collect()
+        (0..callers).map(|_| Err(first.take().unwrap_or_else(|| other(trouble)))).collect()
     }
 }
 
@@ -124,14 +124,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        if error.is_unreachable() {
-            tracing::error!(error = %service_kit::config::Chain(&error), "the database cannot be reached");
-            Self::Unreachable
-        } else if matches!(error, StoreError::Recovering) {
-            Self::Recovering
-        } else {
-            Self::Store(error)
+        if matches!(error, StoreError::Recovering) {
+            return Self::Recovering;
         }
+        let Some(trouble) = error.trouble() else { return Self::Store(error) };
+        tracing::error!(error = %service_kit::config::Chain(&error), "the database is out");
+        Self::Database(trouble)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::{door::not_itself, problem::Problem};
+use service_kit::{damage::Trouble, door::not_itself, problem::Problem};
 use tillsync_proto::{Reason, Violations, reason_name};
 use tonic::{Code, Status};
 use tracing::error;
@@ -11,9 +11,8 @@ use crate::error::{Error, join};
 
 /// When to come back after a refusal for load.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(250);
-
-/// When to come back while channels bring what was lost.
-const RECOVERING_RETRY: Duration = Duration::from_secs(1);
+/// When to come back after one for something that takes longer: a restart, a database that is out, a recovery.
+const AWAY_RETRY: Duration = Duration::from_secs(1);
 
 impl From<Error> for Status {
     fn from(refusal: Error) -> Self {
@@ -80,15 +79,22 @@ impl From<Error> for Status {
             Error::Overloaded | Error::TooManyChannels => {
                 problem(Reason::Overloaded).retry_after(OVERLOADED_RETRY).into_status(Code::ResourceExhausted)
             }
-            Error::Stopping => problem(Reason::Stopping).into_status(Code::Unavailable),
+            Error::Stopping => {
+                problem(Reason::Stopping).retry_after(AWAY_RETRY).into_status(Code::Unavailable)
+            }
             Error::Deadline => problem(Reason::Deadline).into_status(Code::DeadlineExceeded),
             // For a channel this is a failure in communication (rule M5); what became of the call is not
             // known, and the GUID finds out (rule M6).
-            Error::Unreachable => problem(Reason::HqUnreachable).into_status(Code::Unavailable),
+            Error::Database(Trouble::NoRoom) => {
+                problem(Reason::NoRoom).retry_after(AWAY_RETRY).into_status(Code::ResourceExhausted)
+            }
+            Error::Database(Trouble::Out | Trouble::Corrupt) => {
+                problem(Reason::HqUnreachable).retry_after(AWAY_RETRY).into_status(Code::Unavailable)
+            }
             // So is this one: async creates go on, and come up once headquarters is whole again.
             Error::Recovering => problem(Reason::Recovering)
                 .with("lifted_by", "the channels that headquarters waits for")
-                .retry_after(RECOVERING_RETRY)
+                .retry_after(AWAY_RETRY)
                 .into_status(Code::Unavailable),
             Error::Store(failure) => {
                 error!(error = %service_kit::config::Chain(&failure), "a transaction failed");

@@ -15,7 +15,11 @@ mod types;
 
 use std::future::Future;
 
-use service_kit::{database::is_unreachable, lease::Lease, retry::Transient};
+use service_kit::{
+    damage::{Trouble, noticed, trouble},
+    lease::Lease,
+    retry::Transient,
+};
 use tillsync_proto::{
     ChannelId, Criterion, CustomerId, CustomerRef, FunctionalityProfile, Job, Micros, Operation, Schedule,
 };
@@ -54,7 +58,7 @@ pub const MAX_CARDS: usize = 100;
 pub enum StoreError {
     /// The database failed.
     #[error("the database failed")]
-    Driver(#[from] sqlx::Error),
+    Driver(#[source] sqlx::Error),
     /// A row is there, and cannot be what this service wrote.
     #[error("a row of {table} cannot be read")]
     Inconsistent {
@@ -77,18 +81,22 @@ pub enum StoreError {
     Encode(#[source] serde_json::Error),
 }
 
-impl StoreError {
-    /// Whether nothing is known about the data, because the database cannot be reached.
-    #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Driver(error) if is_unreachable(error))
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(noticed(error))
     }
 }
 
 impl StoreError {
-    /// Whether what was to be written may be to blame, and not the way to the database or another process.
+    /// What is wrong with the database, if that is why.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        if let Self::Driver(error) = self { trouble(error) } else { None }
+    }
+
+    /// Whether what was to be written may be to blame, and not the database, the way to it or another process.
     pub(crate) fn is_of_the_batch(&self) -> bool {
-        !self.is_unreachable() && !matches!(self, Self::Fenced | Self::Recovering)
+        self.trouble().is_none() && !matches!(self, Self::Fenced | Self::Recovering)
     }
 }
 

@@ -4,17 +4,21 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use sqlx::{
-    Connection as _, Executor as _, PgPool, SqlSafeStr as _, SqlitePool,
+    Connection as _, Executor as _, PgPool, SqlSafeStr as _, SqliteConnection, SqlitePool,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::damage::{MAX_LOOKED_THROUGH, Trouble, guard, keep_open, trouble, unsound};
 
 /// The first SQLite without the corruption bug at the reset of a write-ahead log.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -94,6 +98,14 @@ pub enum OpenError {
     /// The SQLite library has a known corruption bug.
     #[error("SQLite {0} is older than 3.51.3, which can corrupt a database; it is not used")]
     OldSqlite(String),
+    /// The file is corrupted. It was not written to.
+    #[error("the database file {path} is corrupted ({what}); it is left as it is")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        what: String,
+    },
     /// The database refused.
     #[error("cannot open {database}")]
     Driver {
@@ -153,6 +165,23 @@ pub struct Sqlite {
     pub writer: SqlitePool,
     /// Connections that only read.
     pub readers: SqlitePool,
+    /// Ends the guard with the last of these.
+    _guarded: Arc<DropGuard>,
+}
+
+impl Sqlite {
+    /// Sets a pragma of the writer, and of the connection that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses.
+    pub async fn set_writer(&self, pragma: &'static str, value: &'static str) -> Result<(), sqlx::Error> {
+        let sql = format!("pragma {pragma} = {value}");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&self.writer).await?;
+        let options = self.writer.connect_options().as_ref().clone();
+        self.writer.set_connect_options(options.pragma(pragma, value));
+        Ok(())
+    }
 }
 
 /// How every writing transaction on SQLite begins: a deferred one fails under contention whatever the busy
@@ -200,25 +229,47 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
             .max_lifetime(None)
             .idle_timeout(None)
     };
-    let connecting = pool(1).connect_with(options.clone());
+    let writers = pool(1).before_acquire(|connection, _| Box::pin(out_of_transaction(connection)));
+    let connecting = writers.connect_with(options.clone());
     let writer = match durability {
         Durability::PowerCut => connecting.await,
         Durability::Crash => in_background(connecting).await,
     };
-    let writer = writer.map_err(driver)?;
+    let writer = writer.map_err(|error| match trouble(&error) {
+        Some(Trouble::Corrupt) => OpenError::Corrupt { path: path.to_owned(), what: error.to_string() },
+        _ => driver(error),
+    })?;
     let version: String =
         sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await.map_err(driver)?;
     if parse_version(&version) < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite(version));
     }
     let mut connection = writer.acquire().await.map_err(driver)?;
+    if std::fs::metadata(path).is_ok_and(|file| file.len() <= MAX_LOOKED_THROUGH)
+        && let Some(what) = unsound(&mut connection).await.map_err(driver)?
+    {
+        keep_open(connection.leak());
+        return Err(OpenError::Corrupt { path: path.to_owned(), what });
+    }
     migrate(&mut *connection, steps)
         .await
         .map_err(|source| OpenError::of_migration(&database, steps, source))?;
     drop(connection);
     let readers =
         pool(4).connect_lazy_with(options.pragma("cache_size", READER_CACHE_KIB).pragma("query_only", "on"));
-    Ok(Sqlite { writer, readers })
+    let end = CancellationToken::new();
+    tokio::spawn(guard(path.to_owned(), writer.clone(), readers.clone(), end.clone()));
+    Ok(Sqlite { writer, readers, _guarded: Arc::new(end.drop_guard()) })
+}
+
+/// Whether a connection can begin a transaction. When a disk is full or fails, SQLite rolls back by itself; sqlx, of which the
+/// rollback then fails, believes the transaction open, and would never begin another. A new connection takes its place.
+async fn out_of_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A rollback that is under way ends first.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Opens a connection whose own thread yields to others: what it writes nobody waits for.
@@ -311,15 +362,6 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the database cannot be reached at the moment, so that nothing is known about its content.
-#[must_use]
-pub fn is_unreachable(error: &sqlx::Error) -> bool {
-    matches!(
-        error,
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,6 +423,13 @@ mod tests {
             let write = sqlx::query("insert into t default values").execute(&database.readers).await;
             assert!(write.is_err(), "readers only read");
         }
+        // As SQLite does where a disk is full.
+        let database = open_sqlite(&path, Durability::PowerCut, STEPS).await.unwrap();
+        let mut rolled_back = database.writer.begin_with(BEGIN_IMMEDIATE).await.unwrap();
+        sqlx::query("rollback").execute(&mut *rolled_back).await.unwrap();
+        assert!(rolled_back.commit().await.is_err());
+        let next = database.writer.begin_with(BEGIN_IMMEDIATE).await.expect("the writer goes on");
+        next.commit().await.unwrap();
         let folder_as_file = open_sqlite(folder.path(), Durability::PowerCut, STEPS).await;
         assert!(matches!(folder_as_file, Err(OpenError::Directory(_))));
     }

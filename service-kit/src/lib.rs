@@ -5,6 +5,7 @@
 //! | [`backup`] | copies of SQLite files that are in use |
 //! | [`clock`] | the only place that reads clocks and draws ids |
 //! | [`config`] | listen addresses, exit codes, signals |
+//! | [`damage`] | disks that are full or fail, and corrupted files |
 //! | [`database`] | opens SQLite and PostgreSQL, migrates, classifies errors |
 //! | [`deadline`] | reads a caller's deadline, enforces it, hands on what remains |
 //! | [`door`] | who may come in: tokens, certificates, the table of who may call what, limits |
@@ -26,6 +27,7 @@
 pub mod backup;
 pub mod clock;
 pub mod config;
+pub mod damage;
 pub mod database;
 pub mod deadline;
 pub mod door;

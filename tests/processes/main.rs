@@ -15,8 +15,19 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // What they say is of interest to who looks for a fault: `SERVICE_LOG=warn`.
+    if let Some(level) = std::env::var("SERVICE_LOG").ok().and_then(|level| level.parse().ok()) {
+        service_kit::telemetry::init_logs(level);
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    service_kit::process::allow_many_files();
+    // Of a panic in a task nobody outside would learn.
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::abort();
+    }));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = Ids::from_os(Arc::clone(&clock));
     let listen = async |port: &str| TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).await;

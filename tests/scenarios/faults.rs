@@ -1,10 +1,13 @@
 //! Everything that can go wrong around a chain: processes that are killed, power that fails, disks that fill up or break,
 //! networks that are cut. Each is short here and long in `tests/nightly`.
 
+mod broken_disks;
+mod cuts;
 mod disk;
 mod kills;
 mod ledger;
 mod power;
+mod wire;
 
 use std::{env, str::FromStr};
 

@@ -65,8 +65,20 @@ impl Process {
         Self { arguments, environment: Vec::new(), child }
     }
 
+    /// The most memory that it has had, in MiB.
+    pub fn peak_memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        peak.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") / 1024
+    }
+
     /// SIGKILL: nothing is flushed, nothing is told.
     pub fn kill(&mut self) {
+        assert!(
+            std::thread::panicking() || !self.has_ended(),
+            "it has ended by itself: {:?}",
+            self.arguments
+        );
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
     }

@@ -10,6 +10,7 @@ use std::{
 
 use service_kit::{
     config::Chain,
+    damage::Trouble,
     group::{Batches, Group, GroupError, group},
 };
 use tillsync_proto::{Change, CustomerId, Micros, Previous, Violations};
@@ -119,6 +120,9 @@ pub(crate) enum LogError {
     /// The database failed. What the caller sent may have been kept: a repeat under the same GUID tells.
     #[error("the log could not be written")]
     Failed,
+    /// The same, because the database is full, or cannot be reached or used.
+    #[error("{0}")]
+    Database(Trouble),
 }
 
 /// The callers' end of the log.
@@ -337,7 +341,7 @@ impl<S: Store> Appender<S> {
 
 fn failed(error: &StoreError) -> LogError {
     error!(error = %Chain(error), "the log failed");
-    LogError::Failed
+    error.trouble().map_or(LogError::Failed, LogError::Database)
 }
 
 type Known = HashMap<CustomerId, Arc<Entry>>;

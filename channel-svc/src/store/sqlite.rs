@@ -43,12 +43,12 @@ impl SqliteStore {
         let driver = |source| OpenError::Driver { database: path.display().to_string(), source };
         // Commits of the log never write back: `checkpoint` does. Those of the tables do it less often. Who only appends
         // needs few pages.
-        for (writer, pragma) in [
-            (&log.writer, "pragma wal_autocheckpoint = 0"),
-            (&log.writer, "pragma cache_size = -2048"),
-            (&tables.writer, "pragma wal_autocheckpoint = 8192"),
+        for (file, pragma, value) in [
+            (&log, "wal_autocheckpoint", "0"),
+            (&log, "cache_size", "-2048"),
+            (&tables, "wal_autocheckpoint", "8192"),
         ] {
-            sqlx::query(pragma).execute(writer).await.map_err(driver)?;
+            file.set_writer(pragma, value).await.map_err(driver)?;
         }
         Ok(Self { log, tables, lease: Lease::alone(), ids })
     }

@@ -84,7 +84,7 @@ impl SqliteStore {
         let db = open_sqlite(path, Durability::PowerCut, STEPS).await?;
         let failed = |source| OpenError::Driver { database: path.display().to_string(), source };
         // Pages are written again and again by a job that drains: seldom back into the file.
-        sqlx::query("pragma wal_autocheckpoint = 8192").execute(&db.writer).await.map_err(failed)?;
+        db.set_writer("wal_autocheckpoint", "8192").await.map_err(failed)?;
         settings::first_open(&db, ids.mint(), config).await.map_err(failed)?;
         let fallback = NumberSequences {
             accounts: NumberSequence::new(config.number_format.clone(), 0),

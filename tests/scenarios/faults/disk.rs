@@ -18,6 +18,12 @@ const SECTOR: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Nothing = b'0' as isize,
+    /// No file can become longer.
+    Full = b'F' as isize,
+    /// Nothing can be written.
+    ReadOnly = b'R' as isize,
+    /// A sync fails, and what it should have saved is gone.
+    SyncFails = b'E' as isize,
     /// A sync succeeds and saves nothing.
     SyncLies = b'L' as isize,
 }

@@ -45,3 +45,16 @@ pub async fn settle(hq: &Headquarters, stores: &[Store], acknowledged: &BTreeSet
         assert!(known == master, "{} and headquarters disagree", store.id);
     }
 }
+
+/// Those that a store has acknowledged and does not have.
+pub async fn missing(store: &Store, acknowledged: &BTreeSet<Uuid>) -> Vec<Uuid> {
+    let customers = store.customers().await.expect("the store lists its customers");
+    let there: BTreeSet<String> = customers.into_iter().map(|customer| customer.customer_id).collect();
+    acknowledged.iter().filter(|id| !there.contains(&id.to_string())).copied().collect()
+}
+
+/// Everything that a store has acknowledged is there.
+pub async fn has_all(store: &Store, acknowledged: &BTreeSet<Uuid>) {
+    let missing = missing(store, acknowledged).await;
+    assert!(missing.is_empty(), "{} has lost what it acknowledged: {missing:?}", store.id);
+}
