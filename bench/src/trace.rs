@@ -9,6 +9,8 @@ use crate::arrivals::{Arrival, MAX_ARRIVALS};
 /// The optional first line names the time of the first arrival.
 const FIRST_ARRIVAL: &str = "# first arrival:";
 const DAY_MS: u64 = 86_400_000;
+/// Latest arrival: what is computed from it stays far from the end of its numbers.
+const MAX_OFFSET_MS: u64 = 100 * 366 * DAY_MS;
 
 /// A trace as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +88,9 @@ impl Trace {
                 let (offset, store) = content.split_once(',').ok_or_else(|| wrong("there is no comma"))?;
                 let offset =
                     offset.parse().map_err(|_| wrong("offset_ms is not a whole number, 0 or more"))?;
+                if offset > MAX_OFFSET_MS {
+                    return Err(wrong("offset_ms is more than 100 years"));
+                }
                 if trace.rows.last().is_some_and(|(before, _)| *before > offset) {
                     return Err(wrong("offset_ms is less than in the line before"));
                 }
