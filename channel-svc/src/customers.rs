@@ -10,7 +10,7 @@ use service_kit::{
     deadline::{Deadline, remaining_or},
 };
 use tillsync_proto::{CustomerId, CustomerRef, Feature, Violations};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -116,6 +116,8 @@ pub(crate) struct Parts<S> {
     pub rts: Rts,
     /// Whether it is asked.
     pub breaker: Arc<Breaker>,
+    /// Pages of all customers that may be read at the same time.
+    pub pages: Semaphore,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids and chance.

@@ -15,6 +15,9 @@ use crate::{
 /// How deep a search goes: customers beyond this many are not listed. Whoever wants them all lists them.
 const MAX_DEPTH: usize = 10_000;
 
+/// Pages of all customers that are read at the same time: they are large, and nobody at a till waits for them.
+pub(crate) const MAX_PAGES: usize = 32;
+
 /// What to find.
 pub(crate) struct Search {
     /// The criterion, checked.
@@ -104,6 +107,8 @@ impl<S: Store> Customers<S> {
         let size = page_size(asked, 100, 1_000)?;
         let after = PageToken::parse("customers", page_token).map_err(|_| Error::BadPageToken)?;
         let after = after.map(CustomerId);
+        let too_many = |_| Error::Overloaded("too many pages are being read; nothing was done".to_owned());
+        let _reading = self.pages.try_acquire().map_err(too_many)?;
         self.level().await?;
         let tail = self.tail.customers();
         let mut rows: HashMap<CustomerId, Row> = HashMap::new();

@@ -11,6 +11,7 @@ use service_kit::{
 };
 use tokio::{
     net::TcpListener,
+    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -23,6 +24,7 @@ use crate::{
     config::Config,
     customers::{self, Current, Customers},
     exchange::{self, Exchange, Headquarters},
+    find::MAX_PAGES,
     follower::{Follower, catch_up},
     grpc,
     log::{Appender, Tail},
@@ -304,6 +306,7 @@ impl<S: Store> Deps<S> {
             current,
             rts: Rts::new(&rts, &config.channel_id, metrics.clone()),
             breaker,
+            pages: Semaphore::new(MAX_PAGES),
             clock: Arc::clone(&clock),
             ids,
             metrics,

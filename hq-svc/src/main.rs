@@ -64,7 +64,13 @@ enum Command {
     /// Copies the SQLite file of a running service, as it is at one instant.
     Backup {
         /// Where the data is: sqlite:FILE
-        #[arg(long, env = "HQ_DATABASE_URL", hide_env_values = true, default_value = "sqlite:hq.db", value_name = "URL")]
+        #[arg(
+            long,
+            env = "HQ_DATABASE_URL",
+            hide_env_values = true,
+            default_value = "sqlite:hq.db",
+            value_name = "URL"
+        )]
         database_url: DatabaseUrl,
         /// Where the copy goes: a file that does not exist.
         #[arg(long, value_name = "FILE")]
@@ -73,14 +79,26 @@ enum Command {
     /// Writes the SQLite file anew without what was deleted or erased in it. Best while the service is stopped.
     Compact {
         /// Where the data is: sqlite:FILE
-        #[arg(long, env = "HQ_DATABASE_URL", hide_env_values = true, default_value = "sqlite:hq.db", value_name = "URL")]
+        #[arg(
+            long,
+            env = "HQ_DATABASE_URL",
+            hide_env_values = true,
+            default_value = "sqlite:hq.db",
+            value_name = "URL"
+        )]
         database_url: DatabaseUrl,
     },
     /// Brings a copy back, before the service starts: puts it in its place, and notes in it that it was restored. Then
     /// nothing changes at headquarters until its channels have brought what is not in the copy.
     Restore {
         /// Where the data goes: sqlite:FILE, which does not exist, or postgres://…, where pg_restore has brought it back.
-        #[arg(long, env = "HQ_DATABASE_URL", hide_env_values = true, default_value = "sqlite:hq.db", value_name = "URL")]
+        #[arg(
+            long,
+            env = "HQ_DATABASE_URL",
+            hide_env_values = true,
+            default_value = "sqlite:hq.db",
+            value_name = "URL"
+        )]
         database_url: DatabaseUrl,
         /// The copy of a SQLite file.
         #[arg(long, value_name = "FILE")]

@@ -15,11 +15,10 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::{ConnectInfo, Request, State, connect_info::Connected},
+    extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
-    serve::IncomingStream,
 };
 use clap::Args;
 use metrics::counter;
@@ -29,11 +28,11 @@ use tonic::{Code, Status};
 pub use tokens::{TokenError, add, is_name, list, revoke};
 
 use crate::{
+    burden::Line,
     clock::Clock,
     problem::{Problem, code_name},
     reload::{FileError, Reloaded},
-    tls::{Encrypted, Peer, ServerFiles},
-    together::Quick,
+    tls::ServerFiles,
 };
 use limits::Limits;
 use tokens::Tokens;
@@ -255,15 +254,15 @@ impl Door {
             let caller = tokens.and_then(|tokens| tokens.owner(token));
             return caller.ok_or_else(|| unknown("is not known here, or has been revoked"));
         }
-        let peer = request.extensions().get::<ConnectInfo<Peer>>();
-        let certified = peer.and_then(|ConnectInfo(peer)| peer.certified.as_ref());
+        let line = request.extensions().get::<Arc<Line>>();
+        let certified = line.and_then(|line| line.peer.certified.as_ref());
         let caller = certified.and_then(|(role, name)| Caller::new(&self.access, role, name));
         caller.map(Arc::new).ok_or_else(|| unknown(""))
     }
 }
 
 fn address(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer.address.ip())
+    request.extensions().get::<Arc<Line>>().map(|line| line.peer.address.ip())
 }
 
 fn unknown(token: &str) -> Box<Status> {
@@ -309,18 +308,6 @@ pub(crate) async fn guard(State(door): State<Arc<Door>>, mut request: Request, n
         _ => StatusCode::FORBIDDEN,
     };
     answer
-}
-
-impl Connected<IncomingStream<'_, Encrypted>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Encrypted>) -> Self {
-        stream.remote_addr().clone()
-    }
-}
-
-impl Connected<IncomingStream<'_, Quick>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Quick>) -> Self {
-        Self { address: *stream.remote_addr(), certified: None }
-    }
 }
 
 #[cfg(test)]

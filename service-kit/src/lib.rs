@@ -3,8 +3,10 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`backup`] | copies of SQLite files that are in use |
+//! | `burden` | what is large and under way, bounded |
 //! | [`clock`] | the only place that reads clocks and draws ids |
 //! | [`config`] | listen addresses, exit codes, signals |
+//! | `connections` | connections, each bounded |
 //! | [`damage`] | disks that are full or fail, and corrupted files |
 //! | [`database`] | opens SQLite and PostgreSQL, migrates, classifies errors |
 //! | [`deadline`] | reads a caller's deadline, enforces it, hands on what remains |
@@ -25,8 +27,10 @@
 //! | [`web`] | calls from pages in a browser |
 
 pub mod backup;
+mod burden;
 pub mod clock;
 pub mod config;
+mod connections;
 pub mod damage;
 pub mod database;
 pub mod deadline;

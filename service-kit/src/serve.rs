@@ -1,9 +1,13 @@
 //! One way to serve: gRPC with health, reflection, metrics and deadlines, on a listener that somebody else
 //! has bound, until a token is cancelled and the last call has ended or the drain has taken too long.
 
-use std::{future::IntoFuture as _, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use axum::{Router, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -11,13 +15,14 @@ use tonic_health::ServingStatus;
 use tracing::warn;
 
 use crate::{
+    burden,
     clock::Clock,
-    deadline,
+    connections, deadline,
     door::{self, Access, Door, DoorConfig},
     process,
     reload::FileError,
     telemetry,
-    tls::{Encrypted, Peer},
+    tls::Encrypted,
     together::Quick,
     web::{self, Origin},
 };
@@ -100,8 +105,9 @@ impl Server {
         let mut calls = routes
             .prepare()
             .into_axum_router()
+            .layer(from_fn(burden::bound))
             .layer(from_fn_with_state(Arc::clone(&self.clock), deadline::enforce))
-            .layer(from_fn_with_state(self.clock, telemetry::count));
+            .layer(from_fn_with_state(Arc::clone(&self.clock), telemetry::count));
         // An open door is none: no call passes it.
         if let Some(door) = &door {
             calls = calls.layer(from_fn_with_state(Arc::clone(door), door::guard));
@@ -115,19 +121,10 @@ impl Server {
                 health.set_service_status(*name, ServingStatus::NotServing).await;
             }
         };
-        let serving: Boxed<'static, std::io::Result<()>> = match (tls, door) {
-            (None, None) => {
-                let serving = axum::serve(Quick(listener), router).with_graceful_shutdown(stopped);
-                Box::pin(serving.into_future())
-            }
-            (None, Some(_)) => {
-                let router = router.into_make_service_with_connect_info::<Peer>();
-                Box::pin(axum::serve(Quick(listener), router).with_graceful_shutdown(stopped).into_future())
-            }
-            (Some(tls), _) => {
-                let (listener, router) =
-                    (Encrypted::new(listener, tls), router.into_make_service_with_connect_info::<Peer>());
-                Box::pin(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future())
+        let serving: Boxed<'static, std::io::Result<()>> = match tls {
+            None => Box::pin(connections::serve(Quick(listener), router, self.clock, stopped)),
+            Some(tls) => {
+                Box::pin(connections::serve(Encrypted::new(listener, tls), router, self.clock, stopped))
             }
         };
         tokio::select! {

@@ -169,6 +169,13 @@ pub(crate) struct Peer {
     pub certified: Option<(String, String)>,
 }
 
+/// Of a connection without TLS.
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, certified: None }
+    }
+}
+
 /// Role and name in a certificate that has been verified: `tillsync://role/name`.
 fn certified(connection: &ServerConnection) -> Option<(String, String)> {
     let certificate = EndEntityCert::try_from(connection.peer_certificates()?.first()?).ok()?;

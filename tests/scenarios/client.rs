@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    str::FromStr,
     time::Duration,
 };
 
@@ -245,6 +246,13 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         }
     };
     timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+}
+
+/// A number that the long form sets by an environment variable.
+pub fn setting<T: FromStr>(name: &str, short: T) -> T {
+    std::env::var(name)
+        .ok()
+        .map_or(short, |text| text.parse().unwrap_or_else(|_| panic!("{name}: not a number")))
 }
 
 fn connect(url: &str) -> Channel {

@@ -4,19 +4,14 @@
 mod broken_disks;
 mod cuts;
 mod disk;
+mod fuzz;
 mod kills;
 mod ledger;
 mod power;
+mod raw;
 mod wire;
 
-use std::{env, str::FromStr};
-
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-
-/// A number that the long form sets by an environment variable.
-fn setting<T: FromStr>(name: &str, short: T) -> T {
-    env::var(name).ok().map_or(short, |text| text.parse().unwrap_or_else(|_| panic!("{name}: not a number")))
-}
 
 /// Chance of one seed.
 struct Chance(StdRng);

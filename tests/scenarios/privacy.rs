@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     client::{Headquarters, Store, mint, until},
-    marked::{address, found, found_in_file, marked},
+    marked::{address, found, found_in, found_in_file, marked},
     processes::{Process, free_port},
     restored::Data,
 };
@@ -119,7 +119,9 @@ async fn at_a_till(said: &mut Said, store: &Store, id: Uuid, other: Uuid) {
             let request = GetCustomerRequest { customer: customer.clone(), scope: scope.into() };
             said.call(tills.get_customer(request).await);
         }
-        for mut values in bad() {
+        // Every rule for one that is there, the first few for the others.
+        let rules = if customer == id.to_string() { usize::MAX } else { 3 };
+        for mut values in bad().into_iter().take(rules) {
             values.etag = MARK.to_owned();
             let paths = vec![
                 "person".to_owned(),
@@ -317,6 +319,7 @@ async fn nothing_personal_is_written(sqlite: bool) {
     for url in &urls {
         written += &metrics(url).await;
     }
+    assert!(found_in(&hq_data, &MARKS).is_some(), "what is looked for is found where it is");
     // The terminal offline; headquarters out of reach.
     processes.remove(2);
     at_a_till(&mut said, &till, mint(), ids[3]).await;

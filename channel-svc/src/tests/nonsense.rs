@@ -133,7 +133,10 @@ async fn a_channel_that_cannot_be_opened_says_why_in_one_line() {
     assert!(directory.to_string().contains("is a directory"), "{directory}");
     std::fs::write(folder.path().join("text.db"), "not a database, by far not: ".repeat(100)).unwrap();
     let text = open(format!("sqlite:{path}/text.db"), "http://127.0.0.1:1").await;
-    assert!(matches!(text, OpenError::Database(_)), "{text}");
+    assert!(
+        matches!(text, OpenError::Tables { .. }) && text.to_string().contains("text.db is corrupted"),
+        "{text}"
+    );
     let address = open(format!("sqlite:{path}/store.db"), "not an address").await;
     assert!(address.to_string().starts_with("--rts is not an address"), "{address}");
 }

@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// What is wrong with a disk, and how a caller learns of it.
-const FAULTS: [(Fault, Code); 3] = [
-    (Fault::Full, Code::ResourceExhausted),
-    (Fault::ReadOnly, Code::Unavailable),
-    (Fault::SyncFails, Code::Unavailable),
+const FAULTS: [(Fault, Code, &str); 3] = [
+    (Fault::Full, Code::ResourceExhausted, "NO_ROOM"),
+    (Fault::ReadOnly, Code::Unavailable, "DATABASE_OUT"),
+    (Fault::SyncFails, Code::Unavailable, "DATABASE_OUT"),
 ];
 /// Creates that a disk takes at most after it has become full: what is there already can be written again.
 const ROOM: usize = 20_000;
@@ -47,7 +47,7 @@ async fn until_refused(store: &Store, acknowledged: &mut BTreeSet<Uuid>) -> (Uui
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn z1_a_store_whose_disk_fails_says_so_loses_nobody_and_serves_again() {
-    for (fault, code) in FAULTS {
+    for (fault, code, reason) in FAULTS {
         let Some(mut disk) = Disk::new("a store's disk") else { return };
         let (port, nowhere) = (free_port(), format!("http://127.0.0.1:{}", free_port()));
         let database = format!("sqlite:{}", disk.data().join("store-1.db").display());
@@ -60,6 +60,7 @@ async fn z1_a_store_whose_disk_fails_says_so_loses_nobody_and_serves_again() {
             disk.set(fault);
             let (refused, status) = until_refused(&store, &mut acknowledged).await;
             assert_eq!(status.code(), code, "{fault:?}: {status:?}");
+            assert_eq!(service_kit::problem::reason(&status).as_deref(), Some(reason));
             assert!(status.get_details_retry_info().is_some(), "{fault:?}: {status:?}");
             disk.set(Fault::Nothing);
             // The same create under the same GUID, as a till sends it again.
@@ -77,7 +78,7 @@ async fn z1_a_store_whose_disk_fails_says_so_loses_nobody_and_serves_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn m5_headquarters_whose_disk_fails_is_done_without_until_it_serves_again() {
-    for (fault, code) in FAULTS {
+    for (fault, code, _) in FAULTS {
         let Some(disk) = Disk::new("headquarters' disk") else { return };
         let folder = tempfile::tempdir().expect("a folder");
         let (hq_port, port) = (free_port(), free_port());

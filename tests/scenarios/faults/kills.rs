@@ -8,9 +8,9 @@ use service_kit::clock::{Clock as _, SystemClock};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Chance, ledger::settle, setting};
+use super::{Chance, ledger::settle};
 use crate::{
-    client::{Headquarters, Store, until},
+    client::{Headquarters, Store, setting, until},
     processes::{Process, Tills, free_port},
 };
 

@@ -11,18 +11,17 @@ use super::{
     Chance,
     disk::{Disk, Fault, Lost},
     ledger::{has_all, missing, settle},
-    setting,
 };
 use crate::{
-    client::{Headquarters, Store, mint, person, until},
+    client::{Headquarters, Store, mint, person, setting, until},
     processes::{Process, Tills, free_port},
 };
 
 /// Drops between two looks at the ledger; each chain is a new one.
-const ROUND: usize = 50;
+const ROUND: usize = 20;
 
 /// Pause of a till between two creates: a service that is gone is what is looked at, not one that is busy.
-const PAUSE: Duration = Duration::from_millis(30);
+const PAUSE: Duration = Duration::from_millis(60);
 
 /// Headquarters, an async store and a sync store, each on SQLite files on a disk of its own.
 struct Chain {
