@@ -200,3 +200,33 @@ impl HttpBody for Outgoing {
         self.first.is_none() && self.body.is_end_stream()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test(start_paused = true)]
+    async fn z3_what_is_beyond_the_bound_is_refused_and_what_is_held_up_is_cut() {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        let (line, room) = (Line::new(peer, Arc::new(SystemClock)), Arc::new(Semaphore::new(10)));
+        let is_cut = async || timeout(STALL * 2, line.stalled()).await.is_ok();
+        assert!(!is_cut().await, "nothing is held up");
+        let first = Large::new(&line, &room, 6).expect("room");
+        assert!(Large::new(&line, &room, 5).is_none());
+        let second = Large::new(&line, &room, 4).expect("room");
+        sleep(STALL - Duration::from_secs(1)).await;
+        // One of them comes to an end: the other has its time anew.
+        drop(first);
+        assert!(timeout(STALL - Duration::from_secs(1), line.stalled()).await.is_err());
+        assert!(is_cut().await);
+        drop(second);
+        assert!(!is_cut().await);
+        assert!(Large::new(&line, &room, 10).is_some());
+        assert!(no_room().metadata().contains_key("grpc-retry-pushback-ms"));
+    }
+}
