@@ -38,6 +38,7 @@ struct Options {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 enum Command {
     /// A till's own service: passes calls on to its store, and while the store does not answer creates customers in a
     /// database of its own, which go up to the store afterwards.

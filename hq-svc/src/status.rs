@@ -24,9 +24,7 @@ impl From<Error> for Status {
             Error::BadPageToken => problem(Reason::BadPageToken)
                 .field("page_token", "is not a page token of this query")
                 .into_status(Code::InvalidArgument),
-            Error::NoCustomer | Error::NoChannel(_) | Error::Nothing(_) => {
-                problem(Reason::NotFound).into_status(Code::NotFound)
-            }
+            Error::NoCustomer | Error::NoChannel(_) | Error::Nothing(_) => not_found(message),
             Error::GuidTaken(id) => {
                 problem(Reason::GuidTaken).with("customer", id.to_string()).into_status(Code::AlreadyExists)
             }
@@ -64,13 +62,13 @@ impl From<Error> for Status {
                 .with("customer", id.to_string())
                 .retry_after(OVERLOADED_RETRY)
                 .into_status(Code::ResourceExhausted),
-            Error::FlagsInTheWay { enabled, others, .. } => problem(Reason::FlagsInTheWay)
-                .with("missing", format!("{} {}", join(&others), if enabled { "on" } else { "off" }))
-                .with(
-                    "lifted_by",
-                    format!("switching {} {}", join(&others), if enabled { "on" } else { "off" }),
-                )
-                .into_status(Code::FailedPrecondition),
+            Error::FlagsInTheWay { enabled, others, .. } => {
+                let missing = format!("{} {}", join(&others), if enabled { "on" } else { "off" });
+                problem(Reason::FlagsInTheWay)
+                    .with("lifted_by", format!("switching {missing}"))
+                    .with("missing", missing)
+                    .into_status(Code::FailedPrecondition)
+            }
             Error::CardTaken => problem(Reason::CardTaken).into_status(Code::AlreadyExists),
             Error::NumbersExhausted => problem(Reason::NumbersExhausted)
                 .with("missing", "a number")
@@ -83,15 +81,9 @@ impl From<Error> for Status {
                 problem(Reason::Stopping).retry_after(AWAY_RETRY).into_status(Code::Unavailable)
             }
             Error::Deadline => problem(Reason::Deadline).into_status(Code::DeadlineExceeded),
-            // For a channel this is a failure in communication (rule M5); what became of the call is not
-            // known, and the GUID finds out (rule M6).
-            Error::Database(Trouble::NoRoom) => {
-                problem(Reason::NoRoom).retry_after(AWAY_RETRY).into_status(Code::ResourceExhausted)
-            }
-            Error::Database(Trouble::Out | Trouble::Corrupt) => {
-                problem(Reason::HqUnreachable).retry_after(AWAY_RETRY).into_status(Code::Unavailable)
-            }
-            // So is this one: async creates go on, and come up once headquarters is whole again.
+            Error::Database(trouble) => out(message, trouble),
+            // For a channel a failure in communication too (rule M5): async creates go on, and come up once headquarters
+            // is whole again.
             Error::Recovering => problem(Reason::Recovering)
                 .with("lifted_by", "the channels that headquarters waits for")
                 .retry_after(AWAY_RETRY)
@@ -106,6 +98,20 @@ impl From<Error> for Status {
             }
         }
     }
+}
+
+/// For a channel this is a failure in communication (rule M5); what became of the call is not known unless there was no
+/// room, and the GUID finds out (rule M6).
+fn out(message: String, trouble: Trouble) -> Status {
+    let (reason, code) = match trouble {
+        Trouble::NoRoom => (Reason::NoRoom, Code::ResourceExhausted),
+        Trouble::Out | Trouble::Corrupt => (Reason::HqUnreachable, Code::Unavailable),
+    };
+    Problem::new(reason_name(reason), message).retry_after(AWAY_RETRY).into_status(code)
+}
+
+fn not_found(message: String) -> Status {
+    Problem::new(reason_name(Reason::NotFound), message).into_status(Code::NotFound)
 }
 
 fn invalid(message: String, violations: &Violations) -> Status {

@@ -248,7 +248,8 @@ mod tests {
     #[tokio::test]
     async fn z1_an_emulator_that_is_not_there_is_told() {
         let told = async |url: &str| {
-            top(url, Duration::from_secs(1), Some(1), CancellationToken::new()).await.unwrap_err().to_string()
+            let (interval, stop) = (Duration::from_secs(1), CancellationToken::new());
+            top(url, &Credentials::default(), interval, Some(1), stop).await.unwrap_err().to_string()
         };
         assert_eq!(told("ftp://x").await, "ftp://x is not of the form http://host:port");
         assert_eq!(told("http://127.0.0.1:1").await, "no emulator answers at http://127.0.0.1:1");
