@@ -248,10 +248,10 @@ mod tests {
     #[tokio::test]
     async fn z1_an_emulator_that_is_not_there_is_told() {
         let told = async |url: &str| {
-            let (interval, stop) = (Duration::from_secs(1), CancellationToken::new());
-            top(url, &Credentials::default(), interval, Some(1), stop).await.unwrap_err().to_string()
+            let (shown, second) = (Credentials::default(), Duration::from_secs(1));
+            top(url, &shown, second, Some(1), CancellationToken::new()).await.unwrap_err().to_string()
         };
-        assert_eq!(told("ftp://x").await, "ftp://x is not of the form http://host:port");
+        assert_eq!(told("ftp://x").await, "ftp://x is not an address such as http://127.0.0.1:7100");
         assert_eq!(told("http://127.0.0.1:1").await, "no emulator answers at http://127.0.0.1:1");
     }
 }

@@ -138,5 +138,8 @@ async fn a_channel_that_cannot_be_opened_says_why_in_one_line() {
         "{text}"
     );
     let address = open(format!("sqlite:{path}/store.db"), "not an address").await;
-    assert!(address.to_string().starts_with("--rts is not an address"), "{address}");
+    assert!(
+        address.to_string().starts_with("--rts: ") && address.to_string().contains("is not an address such"),
+        "{address}"
+    );
 }

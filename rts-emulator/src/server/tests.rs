@@ -453,7 +453,7 @@ async fn what_it_cannot_run_on_is_said_at_once() {
         serve(listener, CancellationToken::new(), deps).await.unwrap_err().to_string()
     };
     let error = serve_with(idle(), "127.0.0.1:7200").await;
-    assert_eq!(error, "the address of headquarters, 127.0.0.1:7200, is not of the form http://host:port");
+    assert_eq!(error, "headquarters: 127.0.0.1:7200 is not an address such as http://127.0.0.1:7100");
     let error = serve_with(Profile { workers: 0, ..idle() }, "http://127.0.0.1:7200").await;
     assert_eq!(error, "the profile is not valid: workers is 0, less than 1");
 }
