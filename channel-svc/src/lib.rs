@@ -18,6 +18,7 @@
 //! | `store` | the log and the tables on SQLite and on PostgreSQL |
 //! | `error`, `status` | why something was refused, and what that is in gRPC |
 //! | `watchers`, `metrics` | who is told, and what is counted |
+//! | `planted` | bugs that tests plant |
 
 #![allow(clippy::duplicate_mod, reason = "the rooms of store/both are compiled for each database")]
 
@@ -35,6 +36,7 @@ mod log;
 mod metrics;
 mod open;
 mod others;
+mod planted;
 mod report;
 mod rts;
 mod status;

@@ -92,7 +92,7 @@ enum Opened {
 }
 
 /// What serving needs.
-struct Deps<S> {
+pub(crate) struct Deps<S> {
     config: Config,
     store: S,
     settings: Settings,
@@ -187,7 +187,12 @@ pub fn serve(
 }
 
 impl<S: Store> Deps<S> {
-    async fn read(config: &Config, store: S, clock: Arc<dyn Clock>, ids: Ids) -> Result<Self, OpenError> {
+    pub(crate) async fn read(
+        config: &Config,
+        store: S,
+        clock: Arc<dyn Clock>,
+        ids: Ids,
+    ) -> Result<Self, OpenError> {
         let address = |what, text: &str| {
             route(text, &config.credentials).map_err(|source| OpenError::Address { what, source })
         };
@@ -267,7 +272,7 @@ impl<S: Store> Deps<S> {
     }
 
     /// Puts the parts together.
-    fn wire(self, shutdown: &CancellationToken) -> Running<S> {
+    pub(crate) fn wire(self, shutdown: &CancellationToken) -> Running<S> {
         let Self { config, store, settings, newest, level: _, rts, hq, clock, ids } = self;
         let metrics = Metrics::new(&config.channel_id);
         let tail = Arc::new(Tail::new(config.max_tail, newest));
@@ -320,14 +325,14 @@ impl<S: Store> Deps<S> {
 }
 
 /// The parts of a channel that serves.
-struct Running<S> {
-    customers: Customers<S>,
-    exchange: Arc<Exchange<S>>,
-    appender: Appender<S>,
-    follower: Follower<S>,
-    housekeeper: Housekeeper<S>,
-    clock: Arc<dyn Clock>,
-    others: Others<S>,
+pub(crate) struct Running<S> {
+    pub customers: Customers<S>,
+    pub exchange: Arc<Exchange<S>>,
+    pub appender: Appender<S>,
+    pub follower: Follower<S>,
+    pub housekeeper: Housekeeper<S>,
+    pub clock: Arc<dyn Clock>,
+    pub others: Others<S>,
 }
 
 /// Keeps the log from growing without end: writes back what commits leave, and removes the oldest entries.

@@ -1,6 +1,7 @@
 //! Tests of the channel: a real server on port 0, real databases, and a headquarters whose answers the tests
 //! script.
 
+mod cases;
 mod creates;
 mod edits;
 mod exchange;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     metrics,
+    planted::planted,
     store::{NewCustomer, Plan, Record, Settled, Store, Write},
 };
 
@@ -98,7 +99,11 @@ fn answer(((id, fingerprint), settled): ((CustomerId, Uuid), Settled)) -> Answer
     match settled {
         Settled::Written(record) => Ok(record),
         Settled::Conflict(stored) if stored.record.customer.is_erased() => Err(Error::Erased(id)),
-        Settled::Conflict(stored) if stored.fingerprint == fingerprint => Ok(stored.record),
+        Settled::Conflict(stored)
+            if stored.fingerprint == fingerprint || planted("other content is a repeat") =>
+        {
+            Ok(stored.record)
+        }
         Settled::Conflict(_) => Err(Error::GuidTaken(id)),
         Settled::Exhausted => Err(Error::NumbersExhausted),
         Settled::Done | Settled::Gone => Err(Error::Broken),

@@ -15,6 +15,7 @@ use crate::{
     board::JobOrder,
     error::Result,
     hq::Headquarters,
+    planted::planted,
     store::{Arrival, Arrived, GlobalConfiguration, Payload, Report, Session, Store},
 };
 
@@ -107,7 +108,7 @@ impl<S: Store> Headquarters<S> {
             return Ok(Changes { resync: None, records: Vec::new(), next: after, head });
         }
         let page = self.crowd.page(after, page_size, head).await?;
-        let next = page.last.unwrap_or(after);
+        let next = if planted("the cursor is the head") { head } else { page.last.unwrap_or(after) };
         Ok(Changes { resync: None, records: page.records(channel), next, head: head.max(next) })
     }
 

@@ -18,6 +18,7 @@
 //! | [`store`] | transactions, on SQLite and PostgreSQL |
 //! | [`status`] | from refusals to gRPC statuses |
 //! | [`metrics`] | what is measured |
+//! | [`planted`] | bugs that tests plant |
 
 #![allow(clippy::duplicate_mod, reason = "the rooms of store/both are compiled for each database")]
 #![cfg_attr(doc, allow(rustdoc::private_intra_doc_links))]
@@ -41,6 +42,7 @@ mod hq;
 mod metrics;
 mod numbers;
 mod others;
+mod planted;
 mod restore;
 mod server;
 mod status;

@@ -79,6 +79,7 @@ async fn refused_as_erased(store: &Store, id: Uuid) {
     assert!(found(store, &format!("{MARK}@example.com"), Scope::AllStores).await.is_empty());
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told from its beginning to its end")]
 async fn a_customer_is_erased(sqlite: bool) {
     const TEST: &str = "erased";
     let Some(hq_data) = Data::new(sqlite, TEST).await else { return };

@@ -1,6 +1,7 @@
 //! Scenarios over real servers, processes that are killed, and checks of ARCHITECTURE.md.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is test code")]
+#![allow(clippy::too_many_lines, reason = "a scenario is told in its order")]
 
 mod architecture;
 mod chain;

@@ -58,8 +58,8 @@ pub fn address(mark: &str) -> Address {
 pub fn found(bytes: &[u8], marks: &[&str]) -> Option<String> {
     let lower = bytes.to_ascii_lowercase();
     let hex = |mark: &str| mark.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let forms = marks.iter().flat_map(|mark| [(*mark).to_owned(), hex(mark)]);
-    forms.into_iter().find_map(|form| {
+    let mut forms = marks.iter().flat_map(|mark| [(*mark).to_owned(), hex(mark)]);
+    forms.find_map(|form| {
         let at = lower.windows(form.len()).position(|window| window == form.as_bytes())?;
         let around = &bytes[at.saturating_sub(120)..(at + 120).min(bytes.len())];
         Some(String::from_utf8_lossy(around).into_owned())
@@ -77,8 +77,8 @@ pub fn found_in(data: &Data, marks: &[&str]) -> Option<String> {
     match data.parsed() {
         DatabaseUrl::Sqlite(path) => {
             let folder = path.parent().expect("a folder");
-            let files = std::fs::read_dir(folder).expect("the folder").flatten();
-            files.into_iter().find_map(|file| found_in_file(&file.path(), marks))
+            let mut files = std::fs::read_dir(folder).expect("the folder").flatten();
+            files.find_map(|file| found_in_file(&file.path(), marks))
         }
         DatabaseUrl::Postgres(url) => {
             let dump = data.folder.path().join("dump.sql");

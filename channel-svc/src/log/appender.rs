@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
+    planted::planted,
     store::{LogStore, Store, StoreError},
     watchers::Watchers,
 };
@@ -365,7 +366,7 @@ fn decide(
                 Arc::clone(entry)
             }
             Item::Create(entry) => match known.entry(entry.id()) {
-                hash_map::Entry::Occupied(there) => {
+                hash_map::Entry::Occupied(there) if !planted("a repeat is logged") => {
                     let asked = entry.row()?.origin.as_ref().map(|origin| origin.fingerprint);
                     let there = there.get();
                     let row = there.row()?;
@@ -377,6 +378,7 @@ fn decide(
                         false => Appended::Taken,
                     });
                 }
+                hash_map::Entry::Occupied(_) => Arc::clone(entry),
                 hash_map::Entry::Vacant(place) => Arc::clone(place.insert(Arc::clone(entry))),
             },
             Item::Edit(edit) => {

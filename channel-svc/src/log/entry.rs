@@ -11,6 +11,8 @@ use tillsync_proto::{
 };
 use uuid::Uuid;
 
+use crate::planted::planted;
+
 pub(crate) use operation::{operation, scrubbed};
 
 /// A place in the feed of one headquarters database (rule X7).
@@ -138,7 +140,8 @@ impl Row {
             (None, _) => (false, false),
             (Some(_), None) => (true, false),
             (Some(new), Some(old)) => {
-                (new.epoch != old.epoch || new.version >= old.version, new.epoch != old.epoch)
+                let newer = new.version >= old.version && !planted("newer rows do not apply");
+                (new.epoch != old.epoch || newer, new.epoch != old.epoch)
             }
         };
         let included = match (told, anew) {

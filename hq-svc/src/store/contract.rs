@@ -1,6 +1,7 @@
 //! The promises of a store, kept by both: every test here runs on SQLite and on PostgreSQL.
 
 mod arrivals;
+mod cases;
 mod conversion;
 mod customers;
 mod duplicates;

@@ -274,8 +274,8 @@ async fn x7_a_channel_of_an_earlier_version_goes_on_after_a_restore(database: Da
     let request = hq::EraseCustomerRequest { customer: guid(1).to_string(), requested_by: "x".to_owned() };
     hq.admin.clone().erase_customer(request).await.unwrap();
     let page = hq.changes(None).await;
-    let erased = page.records.into_iter().map(|record| record.read().unwrap().customer.unwrap());
-    let erased = erased.into_iter().find(|customer| customer.customer_id == guid(1).to_string()).unwrap();
+    let mut erased = page.records.into_iter().map(|record| record.read().unwrap().customer.unwrap());
+    let erased = erased.find(|customer| customer.customer_id == guid(1).to_string()).unwrap();
     assert_eq!(erased.account_number, "C-00000001");
     assert!(!format!("{erased:?}").contains("Ann"));
     hq.stop().await;

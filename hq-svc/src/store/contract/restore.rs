@@ -52,7 +52,7 @@ async fn x7_what_channels_bring_is_the_newest_and_keeps_its_number(store: impl T
     let other = lost(id(2), "C-00000005", "Other", 6);
     store.recover(&channel("s1"), &[newest.clone(), other.clone()], Micros(1)).await.expect("taken");
     // Again, and an older version from another channel: neither counts.
-    store.recover(&channel("s1"), &[newest.clone()], Micros(1)).await.expect("taken");
+    store.recover(&channel("s1"), std::slice::from_ref(&newest), Micros(1)).await.expect("taken");
     store.recover(&channel("s2"), &[lost(id(1), "C-00000001", "Older", 8)], Micros(1)).await.expect("taken");
     assert_eq!(store.head().await.expect("read").version, 3);
     assert_eq!(get(&store, id(1)).await.expect("there").customer, newest.customer);
