@@ -357,7 +357,7 @@ async fn refused_by_headquarters(chain: &Chain, store: &Store, refusals: &mut Re
 /// that ran out: a client ends its call at the same instant and sees its own timeout.
 #[test]
 fn l4_every_reason_is_reached_by_a_test() {
-    let tests = ["channel-svc", "hq-svc", "rts-emulator", "tests", "bench"];
+    let tests = ["service-kit", "channel-svc", "hq-svc", "rts-emulator", "tests", "bench"];
     let mut texts = String::new();
     for folder in tests {
         for (name, text) in architecture::files(folder, "rs") {

@@ -99,7 +99,13 @@ struct Bench<S> {
 trait Opens: Store {
     async fn open_at(url: &DatabaseUrl, ids: &Ids) -> Self;
     async fn shut(self);
+    /// Takes what was set aside for good off the log: its channels would have their turns beside those of the next case, and
+    /// batches would be cut where the model does not cut them.
+    async fn forget_open(&self);
 }
+
+const FORGET_OPEN: &str =
+    "update arrivals set online_operation_completed = 1 where online_operation_completed = 0";
 
 impl Opens for SqliteStore {
     async fn open_at(url: &DatabaseUrl, ids: &Ids) -> Self {
@@ -111,6 +117,10 @@ impl Opens for SqliteStore {
         self.database().readers.close().await;
         self.database().writer.close().await;
     }
+
+    async fn forget_open(&self) {
+        sqlx::query(FORGET_OPEN).execute(&self.database().writer).await.expect("written");
+    }
 }
 
 impl Opens for PostgresStore {
@@ -121,6 +131,10 @@ impl Opens for PostgresStore {
 
     async fn shut(self) {
         self.database().close().await;
+    }
+
+    async fn forget_open(&self) {
+        sqlx::query(FORGET_OPEN).execute(self.database()).await.expect("written");
     }
 }
 
@@ -376,6 +390,10 @@ impl Case {
             self = self.step(&step).await;
         }
         let mut places = self.places;
+        places.sqlite.store.forget_open().await;
+        if let Some(postgres) = &places.postgres {
+            postgres.store.forget_open().await;
+        }
         places.served += 1;
         *PLACES.lock().unwrap_or_else(PoisonError::into_inner) = Some(places);
     }
