@@ -26,7 +26,7 @@ use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
 
 /// How long anything may take before a scenario gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A store, as a till sees it.
 #[derive(Clone)]

@@ -30,6 +30,8 @@ pub struct Process {
     arguments: Vec<String>,
     environment: Vec<(&'static str, PathBuf)>,
     child: Child,
+    /// Not started again since it was killed.
+    killed: bool,
 }
 
 impl Process {
@@ -41,7 +43,7 @@ impl Process {
     pub fn start_in(arguments: &[&str], environment: Vec<(&'static str, PathBuf)>) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
         let child = Self::spawn(&arguments, &environment);
-        Self { arguments, environment, child }
+        Self { arguments, environment, child, killed: false }
     }
 
     fn spawn(arguments: &[String], environment: &[(&'static str, PathBuf)]) -> Child {
@@ -62,7 +64,7 @@ impl Process {
         let log = File::create(log).expect("a log file");
         command.args(&arguments).env("SERVICE_LOG", "trace").stdin(Stdio::null()).stderr(log);
         let child = command.spawn().expect("the service starts");
-        Self { arguments, environment: Vec::new(), child }
+        Self { arguments, environment: Vec::new(), child, killed: false }
     }
 
     /// The most memory that it has had, in MiB.
@@ -81,10 +83,12 @@ impl Process {
         );
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
+        self.killed = true;
     }
 
     pub fn start_again(&mut self) {
         self.child = Self::spawn(&self.arguments, &self.environment);
+        self.killed = false;
     }
 
     /// The same on another database.
@@ -96,7 +100,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        if !self.killed {
+            self.kill();
+        }
     }
 }
 
