@@ -8,8 +8,10 @@ use tillsync_proto::{
 };
 use uuid::Uuid;
 
-use crate::planted::planted;
-use crate::store::{AppliedEdit, Due, Fate, NewCustomer, Overwritten, Plan, Record, Stored, Verdict, Write};
+use crate::{
+    planted::planted,
+    store::{AppliedEdit, Due, Fate, NewCustomer, Overwritten, Plan, Record, Stored, Verdict, Write},
+};
 
 /// First and longest pause before an operation that was set aside is tried again, in seconds.
 const FIRST_RETRY_S: i64 = 1;

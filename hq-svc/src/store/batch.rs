@@ -224,9 +224,7 @@ impl Batch {
             None => Outcome::Settled(Settled::Gone),
             Some(version) if u64::try_from(*version) != Ok(before.version) => Outcome::Conflict(id),
             Some(_) => {
-                let (old, new) = (term_rows(&before.customer), term_rows(after));
-                self.terms_gone.extend(old.iter().filter(|term| !new.contains(term)).cloned());
-                self.terms_new.extend(new.into_iter().filter(|term| !old.contains(term)));
+                self.change_terms(&before.customer, after);
                 let row =
                     Row { version: head.next_version(), fingerprint: Uuid::nil(), customer: after.clone() };
                 versions.insert(id, row.version);
@@ -263,6 +261,13 @@ impl Batch {
         }
     }
 
+    /// What a customer is found by, in place of what it was found by.
+    fn change_terms(&mut self, before: &Customer, after: &Customer) {
+        let (old, new) = (term_rows(before), term_rows(after));
+        self.terms_gone.extend(old.iter().filter(|term| !new.contains(term)).cloned());
+        self.terms_new.extend(new.into_iter().filter(|term| !old.contains(term)));
+    }
+
     /// One customer in place of what was there.
     pub fn replacing(before: &Customer, after: Customer, version: i64) -> Self {
         let row = Row { version, fingerprint: Uuid::nil(), customer: after };
@@ -279,7 +284,7 @@ impl Batch {
         owners: &HashMap<String, Uuid>,
         numbers: &mut NumberSequence,
     ) -> Self {
-        let (mut batch, mut done) = (Self::default(), HashSet::new());
+        let (mut batch, mut done, mut given) = (Self::default(), HashSet::new(), HashSet::new());
         for Recovered { customer, version, fingerprint, included } in brought {
             if !done.insert(customer.id.0) {
                 continue;
@@ -301,24 +306,18 @@ impl Batch {
                     let before = &stored.record.customer;
                     let account_number = before.account_number.clone();
                     let after = Customer { account_number, ..customer.clone() };
-                    let (old, new) = (term_rows(before), term_rows(&after));
-                    batch.terms_gone.extend(old.iter().filter(|term| !new.contains(term)).cloned());
-                    batch.terms_new.extend(new.into_iter().filter(|term| !old.contains(term)));
+                    batch.change_terms(before, &after);
                     batch.replaces.push(Row { version, fingerprint: Uuid::nil(), customer: after });
                 }
                 None => {
                     let mut customer = customer.clone();
                     let number = customer.account_number.as_ref();
-                    let taken = number.is_none_or(|number| owners.contains_key(number))
-                        || batch
-                            .inserts
-                            .iter()
-                            .any(|row| number.is_some_and(|number| row.account() == number));
-                    if taken {
+                    if number.is_none_or(|number| owners.contains_key(number) || given.contains(number)) {
                         // Somebody else has it since: never one number for two customers.
                         let Some(number) = numbers.take(&mut head.next_account) else { continue };
                         customer.account_number = Some(number);
                     }
+                    given.extend(customer.account_number.clone());
                     head.customers += 1;
                     batch.terms_new.extend(term_rows(&customer));
                     batch.inserts.push(Row { version, fingerprint: *fingerprint, customer });
