@@ -175,8 +175,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         max_bytes: usize,
     ) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
-    /// At most `limit` channels with arrivals that are not processed.
-    fn waiting_channels(&self, limit: usize) -> impl Future<Output = Result<Vec<String>>> + Send;
+    /// At most `limit` channels with arrivals whose turn it is, as in [`Store::due`].
+    fn due_channels(&self, now: Micros, limit: usize) -> impl Future<Output = Result<Vec<String>>> + Send;
 
     /// How many arrivals are not processed.
     fn arrival_counts(&self) -> impl Future<Output = Result<ArrivalCounts>> + Send;

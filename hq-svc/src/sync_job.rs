@@ -114,9 +114,9 @@ impl<S: Store> SyncJob<S> {
         Ok(outcome)
     }
 
-    /// The next batch in which every channel that waits has its share.
+    /// The next batch, in which every channel whose turn it is has its share.
     async fn turn(&self, turns: &mut HashMap<String, i64>) -> store::Result<Vec<Due>> {
-        let channels = self.hq.store.waiting_channels(MAX_TURNS).await?;
+        let channels = self.hq.store.due_channels(self.now(), MAX_TURNS).await?;
         let share = (self.batch / channels.len().max(1)).max(1);
         let bytes = MAX_BATCH_BYTES / channels.len().max(1);
         let mut batch = Vec::new();

@@ -31,29 +31,37 @@ pub(super) const INSERT_CARD: &str =
 /// A customer with a new card.
 pub(super) const REPLACE_CUSTOMER: &str = "update customers set version = $2, body = $3 where id = $1";
 
-/// Arrivals whose turn it is: not processed, not waiting for their next attempt, and with no earlier one of
-/// the same customer that is set aside and not due (rule X5). Of all channels, or of one.
+/// Whether it is an arrival's turn: not processed, not waiting for its next attempt, and with no earlier one of the same
+/// customer that is set aside and not due (rule X5).
+const ITS_TURN: &str = "a.online_operation_completed = 0 and a.customer_id is not null \
+     and (a.reason is null or a.next_attempt_at <= $2) \
+     and not exists (select 1 from arrivals b where b.customer_id = a.customer_id \
+        and b.online_operation_completed = 0 and b.reason is not null and b.arrival_seq < a.arrival_seq \
+        and (b.next_attempt_at is null or b.next_attempt_at > $2))";
+/// Arrivals whose turn it is. Of all channels, or of one.
 pub(super) fn due(of_channel: bool) -> String {
     let of_channel = if of_channel { "and a.channel_id = $4" } else { "" };
     format!(
         "select a.arrival_seq, a.channel_id, a.counter, a.customer_id, \
      coalesce(a.corrected, a.operation), a.attempts, (select e.counter from edits_applied e \
         where e.customer_id = a.customer_id and e.channel_id = a.channel_id) from arrivals a \
-     where a.online_operation_completed = 0 and a.arrival_seq > $1 and a.customer_id is not null \
-     and (a.reason is null or a.next_attempt_at <= $2) \
-     and not exists (select 1 from arrivals b where b.customer_id = a.customer_id \
-        and b.online_operation_completed = 0 and b.reason is not null and b.arrival_seq < a.arrival_seq \
-        and (b.next_attempt_at is null or b.next_attempt_at > $2)) \
-     {of_channel} order by a.arrival_seq limit $3"
+     where a.arrival_seq > $1 and {ITS_TURN} {of_channel} order by a.arrival_seq limit $3"
     )
 }
-/// Channels with arrivals that are not processed.
-/// From one to the next in the index, so that it does not matter how much each has.
-pub(super) const WAITING_CHANNELS: &str = "with recursive waiting (channel_id) as \
+/// Channels with arrivals whose turn it is. From one to the next in the index, so that it does not matter how much each has;
+/// what is set aside and older than the first of them is looked at. Not `exists`, of which PostgreSQL may make a join with
+/// everything that waits.
+pub(super) fn due_channels() -> String {
+    format!(
+        "with recursive waiting (channel_id) as \
      (select min(channel_id) from arrivals where online_operation_completed = 0 union all \
      select (select min(a.channel_id) from arrivals a where a.online_operation_completed = 0 \
         and a.channel_id > waiting.channel_id) from waiting where waiting.channel_id is not null) \
-     select channel_id from waiting where channel_id is not null limit $1";
+     select channel_id from waiting where channel_id is not null \
+     and (select 1 from arrivals a where a.channel_id = waiting.channel_id and {ITS_TURN} \
+        order by a.arrival_seq limit 1) is not null limit $1"
+    )
+}
 /// Waiting and set aside.
 pub(super) const ARRIVAL_COUNTS: &str = "select cast((select coalesce(sum(arrivals), 0) from arrived) as bigint) \
      - (select arrivals_completed from hq_head) - aside.count, aside.count from (select count(*) as count \

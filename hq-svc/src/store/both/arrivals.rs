@@ -55,6 +55,7 @@ pub(super) async fn set_aside(
     Ok((page, false))
 }
 
-pub(super) async fn waiting_channels(db: &Db, limit: usize) -> Result<Vec<String>> {
-    Ok(sqlx::query_scalar(sql::WAITING_CHANNELS).bind(rows::limit(limit)).fetch_all(reads(db)).await?)
+pub(super) async fn due_channels(db: &Db, now: Micros, limit: usize) -> Result<Vec<String>> {
+    let query = sqlx::query_scalar(AssertSqlSafe(sql::due_channels()));
+    Ok(query.bind(rows::limit(limit)).bind(now.0).fetch_all(reads(db)).await?)
 }

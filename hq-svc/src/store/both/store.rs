@@ -80,8 +80,8 @@ impl Store for DatabaseStore {
         arrivals::due(&self.db, channel, after, now, limit, max_bytes).await
     }
 
-    async fn waiting_channels(&self, limit: usize) -> Result<Vec<String>> {
-        arrivals::waiting_channels(&self.db, limit).await
+    async fn due_channels(&self, now: Micros, limit: usize) -> Result<Vec<String>> {
+        arrivals::due_channels(&self.db, now, limit).await
     }
 
     async fn arrival_counts(&self) -> Result<ArrivalCounts> {

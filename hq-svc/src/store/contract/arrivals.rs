@@ -12,6 +12,7 @@ on_both!(
     z1_what_cannot_be_used_is_kept_as_it_came,
     x5_only_the_same_customer_waits_for_what_was_set_aside,
     x5_a_processed_arrival_is_judged_once,
+    x8_a_channel_has_a_turn_only_while_one_of_its_arrivals_has,
     the_list_of_what_was_set_aside_has_pages,
 );
 
@@ -102,6 +103,28 @@ async fn x5_only_the_same_customer_waits_for_what_was_set_aside(store: impl Test
     assert_eq!(customers(i64::MAX).await, [id(2)], "whichever channel it comes from");
     judge(&store, first, completed()).await;
     assert_eq!(customers(0).await, [id(1), id(2), id(1)]);
+}
+
+async fn x8_a_channel_has_a_turn_only_while_one_of_its_arrivals_has(store: impl TestStore) {
+    let turns = async |now, limit| store.due_channels(Micros(now), limit).await.unwrap();
+    arrive(&store, "s1", vec![arrival(1, id(1), create(1)), arrival(2, id(1), create(1))]).await;
+    arrive(&store, "s2", vec![bad(1, None)]).await;
+    arrive(&store, "s3", vec![arrival(1, id(3), create(3))]).await;
+    assert_eq!(turns(0, 10).await, ["s1", "s3"], "what can never be used is nobody's turn");
+    let due = store.due(None, 0, Micros(0), 10, usize::MAX).await.unwrap();
+    // The second of s1 waits for the first.
+    judge(&store, due[0].seq, aside(Some(500))).await;
+    assert_eq!(turns(499, 10).await, ["s3"]);
+    assert_eq!(turns(499, 1).await, ["s3"], "who has no turn takes nobody's place");
+    assert_eq!(turns(500, 10).await, ["s1", "s3"], "its time has come");
+    judge(&store, due[0].seq, aside(None)).await;
+    assert_eq!(turns(i64::MAX, 10).await, ["s3"]);
+    arrive(&store, "s1", vec![arrival(3, id(4), create(4))]).await;
+    assert_eq!(turns(0, 10).await, ["s1", "s3"], "another customer's");
+    for due in store.due(None, 0, Micros(0), 10, usize::MAX).await.unwrap() {
+        judge(&store, due.seq, completed()).await;
+    }
+    assert!(turns(i64::MAX, 10).await.is_empty());
 }
 
 async fn x5_a_processed_arrival_is_judged_once(store: impl TestStore) {
