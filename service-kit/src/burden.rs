@@ -34,8 +34,12 @@ use crate::{clock::Clock, problem::Problem, tls::Peer};
 const REQUESTS: usize = 64 << 20;
 /// Most bytes of answers that are not on their way, of the whole process.
 const ANSWERS: usize = 96 << 20;
+/// Most bytes of one message; tonic keeps it, and refuses what is larger before it reads it.
+const MESSAGE: usize = 4 << 20;
 /// What is smaller is not counted: creates and their answers.
 const SMALL: usize = 16 << 10;
+/// [`Code::OutOfRange`], as it travels.
+const OUT_OF_RANGE: &str = "11";
 /// How long a connection may hold up something large, with none of it coming to an end.
 const STALL: Duration = Duration::from_secs(30);
 /// When to come back.
@@ -108,11 +112,29 @@ fn no_room() -> Status {
     problem.retry_after(RETRY).into_status(Code::ResourceExhausted)
 }
 
+/// Whether a call was refused because its message is too large: tonic does so before the call comes to anybody, and whoever
+/// refuses with the same code later says why.
+fn is_too_large(answer: &Response) -> bool {
+    let head = answer.headers();
+    let is_out_of_range = head.get(Status::GRPC_STATUS).is_some_and(|code| code == OUT_OF_RANGE);
+    is_out_of_range && !head.contains_key(Status::GRPC_STATUS_DETAILS)
+}
+
+/// Without a retry hint: it would be as large the next time.
+fn too_large() -> Status {
+    let problem = Problem::new("MESSAGE_TOO_LARGE", format!("a message may have at most {MESSAGE} bytes"));
+    problem.with("max_bytes", MESSAGE.to_string()).into_status(Code::OutOfRange)
+}
+
 /// The layer.
 pub(crate) async fn bound(Extension(line): Extension<Arc<Line>>, request: Request, next: Next) -> Response {
     let ours = Arc::clone(&line);
     let request = request.map(|body| Body::new(Incoming { body, line: ours, seen: 0, large: Vec::new() }));
-    let (head, mut body) = next.run(request).await.into_parts();
+    let answer = next.run(request).await;
+    if is_too_large(&answer) {
+        return too_large().into_http();
+    }
+    let (head, mut body) = answer.into_parts();
     if body.is_end_stream() {
         return Response::from_parts(head, body);
     }

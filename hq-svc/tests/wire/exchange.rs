@@ -1,6 +1,8 @@
 //! `DataExchangeService`.
 
+use prost::Message as _;
 use prost_types::FieldMask;
+use service_kit::problem::metadata;
 use tillsync_proto::pb::{
     common::{
         ChannelStatus, Customer, CustomerUpdate, FeedCursor, Job, JobRun, Operation, operation::Change,
@@ -97,10 +99,20 @@ async fn z1_a_page_beyond_its_bounds_is_refused_whole(database: Database) {
     let large = |bytes: usize| vec![create(1, guid(1), &"x".repeat(bytes), "Large")];
     let fields = refused(hq.upload("s1", large(7 << 19)).await, Code::InvalidArgument, "INVALID_FIELD");
     assert_eq!(fields, ["operations"]);
-    // 5 MiB do not fit into a message.
-    let status = hq.upload("s1", large(5 << 20)).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange);
-    assert!(status.message().contains("the limit is: 4194304 bytes"), "{}", status.message());
+    // A message of 4 MiB is read, and one of a byte more is not.
+    let bytes = |operations: &[Operation]| {
+        let request =
+            hq::UploadOperationsRequest { channel_id: "s1".to_owned(), operations: operations.to_vec() };
+        request.encoded_len()
+    };
+    let beside = bytes(&large(4 << 20)) - (4 << 20);
+    let (whole, beyond) = (large((4 << 20) - beside), large((4 << 20) - beside + 1));
+    assert_eq!([bytes(&whole), bytes(&beyond)], [4 << 20, (4 << 20) + 1]);
+    refused(hq.upload("s1", whole).await, Code::InvalidArgument, "INVALID_FIELD");
+    let status = hq.upload("s1", beyond.clone()).await.unwrap_err();
+    assert_eq!(metadata(&status, "max_bytes").as_deref(), Some("4194304"));
+    assert!(!status.metadata().contains_key("grpc-retry-pushback-ms"), "it would be as large");
+    refused(hq.upload("s1", beyond).await, Code::OutOfRange, "MESSAGE_TOO_LARGE");
     assert_eq!(hq.status().await.arrivals_waiting, 0);
     assert_eq!(results(&hq.upload("s1", page(1_000)).await.unwrap()), [OperationResult::Arrived; 1_000]);
     hq.stop().await;

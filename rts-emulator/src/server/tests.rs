@@ -428,8 +428,8 @@ async fn z1_a_bad_profile_or_outage_is_refused_by_name_and_changes_nothing() {
 #[tokio::test]
 async fn z3_a_message_beyond_the_limit_is_refused_clearly() {
     let running = Running::alone(idle()).await;
-    let (code, _, status) = refusal(running.get(&"x".repeat(5 * 1024 * 1024)).await);
-    assert_eq!(code, Code::OutOfRange);
+    let (code, reason, status) = refusal(running.get(&"x".repeat(5 * 1024 * 1024)).await);
+    assert_eq!((code, reason.as_str()), (Code::OutOfRange, "MESSAGE_TOO_LARGE"));
     assert!(status.message().contains("4194304 bytes"), "{status:?}");
     assert!(running.get("C-1").await.is_err_and(|status| status.code() == Code::NotFound), "and goes on");
     running.stop().await;
