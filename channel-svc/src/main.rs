@@ -45,28 +45,38 @@ enum Command {
     Terminal(TerminalOptions),
     /// Copies the SQLite files of a running store or terminal: the tables, and the log beside them (FILE with .log.db).
     Backup {
-        /// sqlite:PATH
-        #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
-        database_url: DatabaseUrl,
+        #[command(flatten)]
+        database: Database,
         /// Where the copy goes: a file that does not exist.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
     /// Writes the SQLite files of a store or terminal anew, without what was deleted or erased in them. Best while it is stopped.
     Compact {
-        /// sqlite:PATH
-        #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
-        database_url: DatabaseUrl,
+        #[command(flatten)]
+        database: Database,
     },
-    /// Brings a copy back, before the store or terminal starts: puts it in its place, and notes in it that it was restored.
+    /// Brings a copy back, before the store or terminal starts: puts it in its place, and notes in it that it was restored. SQLite
+    /// files do not exist before that; a PostgreSQL database has been brought back by pg_restore.
     Restore {
-        /// sqlite:PATH, which does not exist, or postgres://…, where pg_restore has brought it back.
-        #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
-        database_url: DatabaseUrl,
+        #[command(flatten)]
+        database: Database,
         /// The copy of SQLite files.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+struct Database {
+    /// sqlite:PATH (the log is kept beside it, in PATH with .log.db) or postgres://….
+    #[arg(
+        long = "database-url",
+        env = "CHANNEL_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:store.db"
+    )]
+    url: DatabaseUrl,
 }
 
 #[derive(Debug, Args)]
@@ -101,9 +111,8 @@ struct StoreOptions {
     /// Where to listen. Port 0 takes a free one; the log says which.
     #[arg(long, env = "CHANNEL_LISTEN", default_value = "127.0.0.1:7100")]
     listen: SocketAddr,
-    /// sqlite:PATH (the log is kept beside it, in PATH with .log.db) or postgres://….
-    #[arg(long, env = "CHANNEL_DATABASE_URL", hide_env_values = true, default_value = "sqlite:store.db")]
-    database_url: DatabaseUrl,
+    #[command(flatten)]
+    database: Database,
     /// Headquarters' real-time service: the emulator, or headquarters itself.
     #[arg(long, env = "CHANNEL_RTS", default_value = "http://127.0.0.1:7300")]
     rts: String,
@@ -170,12 +179,12 @@ async fn run() -> Result<(), MainError> {
         Err(asked) => return asked.print().map_err(MainError::Print),
     };
     let (config, address, common) = match options.command {
-        Some(Command::Backup { database_url, to }) => return backup(&database_url, &to).await,
-        Some(Command::Compact { database_url }) => return compact(&database_url).await,
-        Some(Command::Restore { database_url, from }) => return restore(&database_url, from).await,
+        Some(Command::Backup { database, to }) => return backup(&database.url, &to).await,
+        Some(Command::Compact { database }) => return compact(&database.url).await,
+        Some(Command::Restore { database, from }) => return restore(&database.url, from).await,
         None => {
-            let StoreOptions { channel_id, listen, database_url, rts, hq, common } = options.store;
-            (Config::new(channel_id, database_url, rts, hq), listen, common)
+            let StoreOptions { channel_id, listen, database, rts, hq, common } = options.store;
+            (Config::new(channel_id, database.url, rts, hq), listen, common)
         }
         Some(Command::Terminal(options)) => {
             let TerminalOptions { terminal_id, store, timeout, reconnect, listen, database_url, common } =

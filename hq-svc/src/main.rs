@@ -30,15 +30,8 @@ struct Args {
     /// Where to listen. Port 0 takes a free one; the log says which.
     #[arg(long, env = "HQ_LISTEN", default_value = "127.0.0.1:7200", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where the data is: sqlite:FILE or postgres://…
-    #[arg(
-        long,
-        env = "HQ_DATABASE_URL",
-        hide_env_values = true,
-        default_value = "sqlite:hq.db",
-        value_name = "URL"
-    )]
-    database_url: DatabaseUrl,
+    #[command(flatten)]
+    database: Database,
     /// Format of account numbers on a new database: a prefix, then # for each digit.
     /// Later it is changed with tillsync hq sequence.
     #[arg(long, env = "HQ_ACCOUNT_NUMBERS", default_value = "C-########", value_name = "FORMAT")]
@@ -59,47 +52,40 @@ struct Args {
     log: LevelFilter,
 }
 
+#[derive(clap::Args)]
+struct Database {
+    /// Where the data is: sqlite:FILE or postgres://…
+    #[arg(
+        long = "database-url",
+        env = "HQ_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:hq.db",
+        value_name = "URL"
+    )]
+    url: DatabaseUrl,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Copies the SQLite file of a running service, as it is at one instant.
     Backup {
-        /// Where the data is: sqlite:FILE
-        #[arg(
-            long,
-            env = "HQ_DATABASE_URL",
-            hide_env_values = true,
-            default_value = "sqlite:hq.db",
-            value_name = "URL"
-        )]
-        database_url: DatabaseUrl,
+        #[command(flatten)]
+        database: Database,
         /// Where the copy goes: a file that does not exist.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
     /// Writes the SQLite file anew without what was deleted or erased in it. Best while the service is stopped.
     Compact {
-        /// Where the data is: sqlite:FILE
-        #[arg(
-            long,
-            env = "HQ_DATABASE_URL",
-            hide_env_values = true,
-            default_value = "sqlite:hq.db",
-            value_name = "URL"
-        )]
-        database_url: DatabaseUrl,
+        #[command(flatten)]
+        database: Database,
     },
     /// Brings a copy back, before the service starts: puts it in its place, and notes in it that it was restored. Then
-    /// nothing changes at headquarters until its channels have brought what is not in the copy.
+    /// nothing changes at headquarters until its channels have brought what is not in the copy. A SQLite file does not exist
+    /// before that; a PostgreSQL database has been brought back by pg_restore.
     Restore {
-        /// Where the data goes: sqlite:FILE, which does not exist, or postgres://…, where pg_restore has brought it back.
-        #[arg(
-            long,
-            env = "HQ_DATABASE_URL",
-            hide_env_values = true,
-            default_value = "sqlite:hq.db",
-            value_name = "URL"
-        )]
-        database_url: DatabaseUrl,
+        #[command(flatten)]
+        database: Database,
         /// The copy of a SQLite file.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
@@ -151,13 +137,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 async fn command(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Backup { database_url: DatabaseUrl::Sqlite(path), to } => {
+        Command::Backup { database: Database { url: DatabaseUrl::Sqlite(path) }, to } => {
             Ok(backup_sqlite(&path, &to).await?)
         }
-        Command::Compact { database_url: DatabaseUrl::Sqlite(path) } => Ok(compact_sqlite(&path).await?),
+        Command::Compact { database: Database { url: DatabaseUrl::Sqlite(path) } } => {
+            Ok(compact_sqlite(&path).await?)
+        }
         Command::Backup { .. } | Command::Compact { .. } => Err(BackupError::Postgres.into()),
-        Command::Restore { database_url, from, expect } => {
-            match (&database_url, from) {
+        Command::Restore { database: Database { url }, from, expect } => {
+            match (&url, from) {
                 (DatabaseUrl::Sqlite(path), Some(from)) => restore_sqlite(&from, path).await?,
                 (DatabaseUrl::Sqlite(_), None) => {
                     return Err(Failure::Usage("--from is missing: which copy is to be brought back?"));
@@ -166,7 +154,7 @@ async fn command(command: Command) -> Result<(), Failure> {
                 (DatabaseUrl::Postgres(_), None) => {}
             }
             let ids = Ids::from_os(Arc::new(SystemClock));
-            match mark_restored(&Config::new(database_url), &expect, ids).await?.as_slice() {
+            match mark_restored(&Config::new(url), &expect, ids).await?.as_slice() {
                 [] => println!("The database is restored. It knows no channel to wait for."),
                 awaited => println!(
                     "The database is restored. Nothing changes until these have brought what it has lost: {}",
@@ -190,7 +178,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         card_format: args.card_numbers,
         watchdog: args.watchdog,
         door: args.door,
-        ..Config::new(args.database_url)
+        ..Config::new(args.database.url)
     };
     let hq = open(&config, clock, ids).await?;
     let listener = listen(args.listen, &config.door, args.insecure).await?;

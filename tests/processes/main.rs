@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // What they say is of interest to who looks for a fault: `SERVICE_LOG=warn`.
-    if let Some(level) = std::env::var("SERVICE_LOG").ok().and_then(|level| level.parse().ok()) {
-        service_kit::telemetry::init_logs(level);
+    if let Ok(level) = std::env::var("SERVICE_LOG") {
+        service_kit::telemetry::init_logs(level.parse()?);
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -32,9 +32,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let ids = Ids::from_os(Arc::clone(&clock));
     let listen = async |port: &str| TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).await;
     let never = CancellationToken::new();
-    if let Ok(level) = std::env::var("SERVICE_LOG") {
-        service_kit::telemetry::init_logs(level.parse()?);
-    }
     match arguments[..] {
         ["hq", port, database] => {
             let config = hq::Config { database: database.parse()?, ..hq::Config::default() };

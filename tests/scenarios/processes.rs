@@ -29,6 +29,8 @@ const TILLS: usize = 6;
 pub struct Process {
     arguments: Vec<String>,
     environment: Vec<(&'static str, PathBuf)>,
+    /// What it logs, down to the finest, goes into this file.
+    log: Option<PathBuf>,
     child: Child,
     /// Not started again since it was killed.
     killed: bool,
@@ -41,30 +43,33 @@ impl Process {
 
     /// The same with variables in its environment.
     pub fn start_in(arguments: &[&str], environment: Vec<(&'static str, PathBuf)>) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let child = Self::spawn(&arguments, &environment);
-        Self { arguments, environment, child, killed: false }
+        Self::spawn(arguments, environment, None)
     }
 
-    fn spawn(arguments: &[String], environment: &[(&'static str, PathBuf)]) -> Child {
+    /// With everything that it logs, down to the finest, in a file.
+    pub fn start_logged(arguments: &[&str], log: &Path) -> Self {
+        Self::spawn(arguments, Vec::new(), Some(log.to_owned()))
+    }
+
+    fn spawn(arguments: &[&str], environment: Vec<(&'static str, PathBuf)>, log: Option<PathBuf>) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let child = Self::child(&arguments, &environment, log.as_deref());
+        Self { arguments, environment, log, child, killed: false }
+    }
+
+    fn child(arguments: &[String], environment: &[(&'static str, PathBuf)], log: Option<&Path>) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+        if let Some(log) = log {
+            let log = File::options().append(true).create(true).open(log).expect("a log file");
+            command.env("SERVICE_LOG", "trace").stderr(log);
+        }
         command.stdin(Stdio::null()).spawn().expect("the service starts")
     }
 
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("its state").is_some()
-    }
-
-    /// With everything that it logs, down to the finest, in a file.
-    pub fn start_logged(arguments: &[&str], log: &Path) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_service-under-test"));
-        let log = File::create(log).expect("a log file");
-        command.args(&arguments).env("SERVICE_LOG", "trace").stdin(Stdio::null()).stderr(log);
-        let child = command.spawn().expect("the service starts");
-        Self { arguments, environment: Vec::new(), child, killed: false }
     }
 
     /// The most memory that it has had, in MiB.
@@ -87,7 +92,7 @@ impl Process {
     }
 
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(&self.arguments, &self.environment);
+        self.child = Self::child(&self.arguments, &self.environment, self.log.as_deref());
         self.killed = false;
     }
 
