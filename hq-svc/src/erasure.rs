@@ -12,7 +12,7 @@ use crate::{
     admin::{Page, place, token_at},
     error::{Error, Result},
     hq::Headquarters,
-    store::{self, Erasure, Store},
+    store::{self, Asker, Erasure, Store},
 };
 
 /// Longest name of who asks, in characters.
@@ -24,16 +24,16 @@ const MAX_OPEN: usize = 100;
 
 impl<S: Store> Headquarters<S> {
     /// Erases a customer. What remains says that there was one; channels hear of it by 1010. Erasing again is free of effect.
-    pub async fn erase(&self, by: &CustomerRef, who: &str) -> Result<Erasure> {
-        let mut v = Violations::default();
-        if who.trim().is_empty() {
+    pub async fn erase(&self, by: &CustomerRef, asker: &Asker) -> Result<Erasure> {
+        let (mut v, who) = (Violations::default(), &asker.requested_by);
+        if who.trim().is_empty() && asker.caller.is_empty() {
             v.add("requested_by", "is empty");
         } else if who.chars().count() > MAX_WHO_CHARS || who.contains('\0') {
             v.add("requested_by", format_args!("is longer than {MAX_WHO_CHARS} characters, or holds a NUL"));
         }
         v.or(())?;
         let now = Micros(self.clock.wall_micros());
-        let erased = transaction("erase a customer", &self.ids, || self.store.erase(by, who, now)).await?;
+        let erased = transaction("erase a customer", &self.ids, || self.store.erase(by, asker, now)).await?;
         let customer = erased.ok_or(Error::NoCustomer)?;
         // Pages of the feed are kept in memory.
         self.crowd.forget();

@@ -29,11 +29,11 @@ pub(crate) use batch::TermRow;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use types::{
-    AppliedEdit, Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Erasure, Fate, FeedRecord,
-    GlobalConfiguration, Head, Hit, Included, Issued, Likeness, NewCustomer, NoticedPair, OperationRow,
-    Overwritten, Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Recovered, Report, RunRequest,
-    RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Stored, StoredPayload, SyncStatus,
-    Verdict, Write,
+    AppliedEdit, Arrival, ArrivalCounts, Arrived, Asker, CardRequest, ChannelRow, Due, Erasure, Fate,
+    FeedRecord, GlobalConfiguration, Head, Hit, Included, Issued, Likeness, NewCustomer, NoticedPair,
+    OperationRow, Overwritten, Pair, Payload, Plan, Reconfigure, Reconfigured, Record, Recovered, Report,
+    RunRequest, RunRequests, SequenceState, Session, SetAside, Settled, StatusFilter, Stored, StoredPayload,
+    SyncStatus, Verdict, Write,
 };
 
 use crate::numbers::{NumberSequence, SequenceKind};
@@ -331,11 +331,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The newest counter of a channel that has arrived; 0 if none has. Everything before it has, too.
     fn arrived_through(&self, channel: &ChannelId) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Erases a customer, and keeps that it was done for `who`. `None`: the account number is nobody's.
+    /// Erases a customer, and keeps who asked for it. `None`: the account number is nobody's.
     fn erase(
         &self,
         by: &CustomerRef,
-        who: &str,
+        asker: &Asker,
         now: Micros,
     ) -> impl Future<Output = Result<Option<CustomerId>>> + Send;
 

@@ -8,6 +8,7 @@ mod tokens;
 
 use std::{
     collections::HashMap,
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -141,6 +142,13 @@ pub struct Caller {
     name: String,
 }
 
+impl fmt::Display for Caller {
+    /// Role and name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.role, self.name)
+    }
+}
+
 /// A caller names another than itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} that is named is not the one that calls")]
@@ -150,6 +158,12 @@ impl Caller {
     fn new(access: &Access, role: &str, name: &str) -> Option<Self> {
         let role = access.roles.iter().find(|known| **known == role)?;
         is_name(name).then(|| Self { role, name: name.to_owned() })
+    }
+
+    /// Who sends a request; nobody where nobody has to show who he is.
+    #[must_use]
+    pub fn of<T>(request: &tonic::Request<T>) -> Option<&Self> {
+        request.extensions().get::<Arc<Self>>().map(Arc::as_ref)
     }
 
     /// Its role.
@@ -170,7 +184,7 @@ impl Caller {
         named: impl FnOnce(&T) -> &str,
     ) -> Result<String, NotItself> {
         let named = named(request.get_ref());
-        match request.extensions().get::<Arc<Self>>() {
+        match Self::of(request) {
             Some(caller) if caller.role == role => {
                 let same = named.is_empty() || named == caller.name;
                 same.then(|| caller.name.clone()).ok_or(NotItself(role))

@@ -21,7 +21,10 @@ use tillsync_proto::{
             CreateCustomerRequest, GetCustomerRequest, ListCustomersRequest,
             customer_service_client::CustomerServiceClient,
         },
-        hq::{GetStatusRequest, admin_service_client::AdminServiceClient},
+        hq::{
+            EraseCustomerRequest, GetStatusRequest, ListErasuresRequest,
+            admin_service_client::AdminServiceClient,
+        },
     },
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -396,6 +399,16 @@ async fn z4_a_customer_travels_behind_closed_doors() {
         })
     })
     .await;
+    // Who has a customer erased is whom the credential names, whatever the message says.
+    for (requested_by, n) in [("eve", 2), ("", 3)] {
+        let customer = Uuid::from_u128(id.as_u128() + n).to_string();
+        let erase = EraseCustomerRequest { customer, requested_by: requested_by.to_owned() };
+        admin.clone().erase_customer(erase).await.expect("erased");
+    }
+    let list = admin.clone().list_erasures(ListErasuresRequest::default()).await.expect("the record");
+    let by: Vec<_> =
+        list.get_ref().erasures.iter().map(|one| (one.caller.as_str(), one.requested_by.as_str())).collect();
+    assert_eq!(by, [("administrator ann", ""), ("administrator ann", "eve")]);
     let refused = till.list_customers(ListCustomersRequest::default()).await.expect_err("a till searches");
     assert_eq!(service_kit::problem::reason(&refused).as_deref(), Some("NOT_ALLOWED"));
     chain.stop.cancel();

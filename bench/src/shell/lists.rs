@@ -72,11 +72,12 @@ pub(super) async fn attribute(hq: &Remote, args: AttributeArgs) -> Result<String
 }
 
 pub(super) fn erasures(erasures: &[hq::Erasure]) -> String {
-    let mut rows = vec![row(["customer", "erased at", "asked for by", "done in", "not yet in"])];
+    let mut rows = vec![row(["customer", "erased at", "by", "asked for by", "done in", "not yet in"])];
     rows.extend(erasures.iter().map(|one| {
         let done: Vec<&str> = one.confirmations.iter().map(|c| c.channel_id.as_str()).collect();
         let (done, awaited) = (done.join(", "), one.awaited_channels.join(", "));
-        row([&one.customer_id, &time_of_day(one.erase_time.as_ref()), &one.requested_by, &done, &awaited])
+        let at = time_of_day(one.erase_time.as_ref());
+        row([&one.customer_id, &at, &one.caller, &one.requested_by, &done, &awaited])
     }));
     columns(&rows)
 }

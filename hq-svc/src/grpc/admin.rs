@@ -1,7 +1,7 @@
 //! `tillsync.hq.v1.AdminService`.
 
 use prost::Message as _;
-use service_kit::deadline::Deadline;
+use service_kit::{deadline::Deadline, door::Caller};
 use tillsync_proto::{
     CustomerId, Feature, Micros, Violations, convert,
     pb::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::Error,
     hq::Headquarters,
-    store::{Erasure, SetAside, Store, StoredPayload},
+    store::{Asker, Erasure, SetAside, Store, StoredPayload},
 };
 
 /// The administrator's service.
@@ -312,9 +312,11 @@ impl<S: Store> AdminService for Admin<S> {
         &self,
         request: Request<hq::EraseCustomerRequest>,
     ) -> Result<Response<hq::EraseCustomerResponse>, Status> {
-        let request = request.into_inner();
-        let by = customer_ref(&request.customer).map_err(Error::from)?;
-        let work = move |hq: Headquarters<S>| async move { hq.erase(&by, &request.requested_by).await };
+        // Who calls is what its credential says; for whom, it may say itself.
+        let caller = Caller::of(&request).map(ToString::to_string).unwrap_or_default();
+        let hq::EraseCustomerRequest { customer, requested_by } = request.into_inner();
+        let (by, asker) = (customer_ref(&customer).map_err(Error::from)?, Asker { caller, requested_by });
+        let work = move |hq: Headquarters<S>| async move { hq.erase(&by, &asker).await };
         let erasure = self.hq.unhurried(work).await?;
         Ok(Response::new(hq::EraseCustomerResponse { erasure: Some(erased(erasure)) }))
     }
@@ -363,7 +365,8 @@ fn erased(one: Erasure) -> hq::Erasure {
         .collect();
     hq::Erasure {
         customer_id: one.customer.to_string(),
-        requested_by: one.requested_by,
+        caller: one.asker.caller,
+        requested_by: one.asker.requested_by,
         erase_time: Some(one.erased_at.into()),
         confirmations,
         awaited_channels: one.awaited,

@@ -221,7 +221,7 @@ pub(super) const RECOVER_CARD: &str =
     "insert into loyalty_cards (number, customer_id, request_id) values ($1, $2, $3) on conflict do nothing";
 
 /// Notes an erasure, unless it is noted.
-pub(super) const NOTE_ERASURE: &str = "insert into erasures (customer_id, requested_by, erased_at) values ($1, $2, $3) \
+pub(super) const NOTE_ERASURE: &str = "insert into erasures (customer_id, requested_by, erased_at, caller) values ($1, $2, $3, $4) \
      on conflict (customer_id) do nothing";
 /// Which customer has not been erased yet everywhere.
 pub(super) const OPEN_AGAIN: &str = "update erasures set open = 1 where customer_id = $1";
@@ -243,10 +243,10 @@ pub(super) const ERASE_CARD: &str = "delete from loyalty_cards where number = $1
 pub(super) const ERASE_PAIRS: &str =
     "delete from possible_duplicates where customer_id = $1 or other_id = $1";
 /// Erasures before a place.
-pub(super) const ERASURES: &str = "select seq, customer_id, requested_by, erased_at from erasures \
+pub(super) const ERASURES: &str = "select seq, customer_id, caller, requested_by, erased_at from erasures \
      where seq < $1 order by seq desc limit $2";
 pub(super) const ERASURE_OF: &str =
-    "select seq, customer_id, requested_by, erased_at from erasures where customer_id = $1";
+    "select seq, customer_id, caller, requested_by, erased_at from erasures where customer_id = $1";
 /// Which channels have erased a customer, and when; and which have not told so.
 pub(super) const CONFIRMATIONS: &str = "select channel_id, confirmed_at from erasure_confirmations \
      where customer_id = $1 order by channel_id limit $2";

@@ -63,6 +63,7 @@ pub(super) const STEPS: &[Step] = &[
     (1, "start", include_str!("../../migrations/sqlite/0001_start.sql")),
     (2, "restore", include_str!("../../migrations/sqlite/0002_restore.sql")),
     (3, "erase", include_str!("../../migrations/sqlite/0003_erase.sql")),
+    (4, "erase caller", include_str!("../../migrations/sqlite/0004_erase_caller.sql")),
 ];
 
 /// The store on SQLite.

@@ -81,6 +81,15 @@ pub struct Report {
     pub runs: Vec<Session>,
 }
 
+/// Who asked for an erasure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// Who called, by the role and the name that its credential shows; empty where none has to be shown.
+    pub caller: String,
+    /// Who asked for it, as the caller says; may be empty if the caller is known.
+    pub requested_by: String,
+}
+
 /// That a customer was erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erasure {
@@ -89,7 +98,7 @@ pub struct Erasure {
     /// The customer.
     pub customer: CustomerId,
     /// Who asked for it.
-    pub requested_by: String,
+    pub asker: Asker,
     /// When.
     pub erased_at: Micros,
     /// The channels that have erased it since, and when that was heard.

@@ -9,7 +9,7 @@ use super::{
     reads, writes,
 };
 use crate::store::{
-    Erasure, MAX_CHANNELS, Record, Result, StoreError,
+    Asker, Erasure, MAX_CHANNELS, Record, Result, StoreError,
     batch::{Batch, HeadRow},
     rows, sql,
 };
@@ -17,7 +17,12 @@ use crate::store::{
 /// What is left in a column that may not be null.
 const NOTHING: &[u8] = &[];
 
-pub(super) async fn erase(db: &Db, by: &CustomerRef, who: &str, now: Micros) -> Result<Option<CustomerId>> {
+pub(super) async fn erase(
+    db: &Db,
+    by: &CustomerRef,
+    asker: &Asker,
+    now: Micros,
+) -> Result<Option<CustomerId>> {
     let known = customers::one(db, by).await?;
     let id = match (by, known) {
         (_, Some(record)) => record.customer.id,
@@ -25,13 +30,13 @@ pub(super) async fn erase(db: &Db, by: &CustomerRef, who: &str, now: Micros) -> 
         (CustomerRef::Account(_), None) => return Ok(None),
     };
     dialect::before_erasing(db).await?;
-    let erased = erase_id(db, id, who, now).await;
+    let erased = erase_id(db, id, asker, now).await;
     // Even if it failed: the connection goes on as before.
     dialect::after_erasing(db).await?;
     erased.map(|()| Some(id))
 }
 
-async fn erase_id(db: &Db, id: CustomerId, who: &str, now: Micros) -> Result<()> {
+async fn erase_id(db: &Db, id: CustomerId, asker: &Asker, now: Micros) -> Result<()> {
     let mut tx = begin(db).await?;
     let mut at = head(&mut tx).await?;
     if at.awaited > 0 {
@@ -41,7 +46,7 @@ async fn erase_id(db: &Db, id: CustomerId, who: &str, now: Micros) -> Result<()>
     if before.as_ref().is_some_and(|record| record.customer.is_erased()) {
         return Ok(());
     }
-    one(&mut tx, &mut at, id, before, None, who, now).await?;
+    one(&mut tx, &mut at, id, before, None, asker, now).await?;
     save_head(&mut tx, at).await?;
     Ok(tx.commit().await?)
 }
@@ -53,7 +58,7 @@ pub(super) async fn one(
     id: CustomerId,
     before: Option<Record>,
     known: Option<&Customer>,
-    who: &str,
+    asker: &Asker,
     now: Micros,
 ) -> Result<()> {
     let version = at.next_version();
@@ -81,7 +86,8 @@ pub(super) async fn one(
     sqlx::query(sql::SCRUB).bind(id.0).bind(NOTHING).execute(&mut *tx).await?;
     at.arrivals_completed += open;
     sqlx::query(sql::ERASE_PAIRS).bind(id.0).execute(&mut *tx).await?;
-    sqlx::query(sql::NOTE_ERASURE).bind(id.0).bind(who).bind(now.0).execute(&mut *tx).await?;
+    let query = sqlx::query(sql::NOTE_ERASURE).bind(id.0).bind(&asker.requested_by).bind(now.0);
+    query.bind(&asker.caller).execute(&mut *tx).await?;
     Ok(())
 }
 
@@ -105,7 +111,7 @@ pub(super) async fn list(
     before: Option<i64>,
     limit: usize,
 ) -> Result<Vec<Erasure>> {
-    let found: Vec<(i64, Uuid, String, i64)> = match customer {
+    let found: Vec<(i64, Uuid, String, String, i64)> = match customer {
         Some(customer) => sqlx::query_as(sql::ERASURE_OF).bind(customer.0).fetch_all(reads(db)).await?,
         None => {
             let query = sqlx::query_as(sql::ERASURES).bind(before.unwrap_or(i64::MAX));
@@ -113,14 +119,15 @@ pub(super) async fn list(
         }
     };
     let (mut erasures, most) = (Vec::with_capacity(found.len()), rows::limit(MAX_CHANNELS));
-    for (seq, customer, requested_by, erased_at) in found {
+    for (seq, customer, caller, requested_by, erased_at) in found {
         let query = sqlx::query_as(sql::CONFIRMATIONS).bind(customer).bind(most);
         let confirmed: Vec<(String, i64)> = query.fetch_all(reads(db)).await?;
         let confirmed = confirmed.into_iter().map(|(channel, at)| (channel, Micros(at))).collect();
         let query = sqlx::query_scalar(sql::UNCONFIRMED).bind(customer).bind(most);
         let awaited = query.fetch_all(reads(db)).await?;
         let (customer, erased_at) = (CustomerId(customer), Micros(erased_at));
-        erasures.push(Erasure { seq, customer, requested_by, erased_at, confirmed, awaited });
+        let asker = Asker { caller, requested_by };
+        erasures.push(Erasure { seq, customer, asker, erased_at, confirmed, awaited });
     }
     Ok(erasures)
 }

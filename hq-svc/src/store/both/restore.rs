@@ -14,7 +14,7 @@ use super::{
 use crate::{
     numbers::NumberSequences,
     store::{
-        Recovered, Result,
+        Asker, Recovered, Result,
         batch::{Batch, Known},
         rows, sql,
     },
@@ -78,8 +78,9 @@ pub(super) async fn recover(
     for Recovered { customer, .. } in brought.iter().filter(|one| one.customer.is_erased()) {
         let before = known.remove(&customer.id.0).map(|known| known.stored.record);
         if before.as_ref().is_none_or(|before| !before.customer.is_erased()) {
-            let who = "a channel, after a restore";
-            erasures::one(&mut tx, &mut now, customer.id, before, Some(customer), who, at).await?;
+            let requested_by = "a channel, after a restore".to_owned();
+            let asker = Asker { caller: String::new(), requested_by };
+            erasures::one(&mut tx, &mut now, customer.id, before, Some(customer), &asker, at).await?;
         }
     }
     let brought: Vec<Recovered> = brought.iter().filter(|one| !one.customer.is_erased()).cloned().collect();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     numbers::{NumberSequence, SequenceKind},
     store::{
-        Arrival, ArrivalCounts, Arrived, CardRequest, ChannelRow, Due, Erasure, FeedRecord,
+        Arrival, ArrivalCounts, Arrived, Asker, CardRequest, ChannelRow, Due, Erasure, FeedRecord,
         GlobalConfiguration, Head, Hit, Issued, NoticedPair, OperationRow, Pair, Plan, Reconfigure,
         Reconfigured, Record, Recovered, Report, Result, RunRequests, SequenceState, Session, SetAside,
         Settled, StatusFilter, Store, StoreError, Stored,
@@ -239,8 +239,8 @@ impl Store for DatabaseStore {
         restore::arrived_through(&self.db, channel).await
     }
 
-    async fn erase(&self, by: &CustomerRef, who: &str, now: Micros) -> Result<Option<CustomerId>> {
-        erasures::erase(&self.db, by, who, now).await
+    async fn erase(&self, by: &CustomerRef, asker: &Asker, now: Micros) -> Result<Option<CustomerId>> {
+        erasures::erase(&self.db, by, asker, now).await
     }
 
     async fn are_erased(&self, ids: &[CustomerId]) -> Result<Vec<CustomerId>> {
