@@ -3,6 +3,7 @@
 //!
 //! Without certificates and tokens the door is open, and no call passes here.
 
+mod held;
 mod limits;
 mod tokens;
 
@@ -23,7 +24,7 @@ use axum::{
 };
 use clap::Args;
 use metrics::counter;
-use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::{ServerConfig, server::danger::ClientCertVerifier};
 use tonic::{Code, Status};
 
 pub use tokens::{TokenError, add, is_name, list, revoke};
@@ -33,10 +34,11 @@ use crate::{
     clock::Clock,
     problem::{Problem, code_name},
     reload::{FileError, Reloaded},
-    tls::ServerFiles,
+    tls::{ServerFiles, verifier},
 };
+use held::{Held, Pass};
 use limits::Limits;
-use tokens::Tokens;
+use tokens::{Hash, Tokens, hash};
 
 /// The role of a caller that shows nothing.
 pub const NOBODY: &str = "nobody";
@@ -118,6 +120,18 @@ impl DoorConfig {
         self.tokens.is_some() || self.client_ca.is_some()
     }
 
+    /// Whose certificates are believed.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    fn verifier(&self, clock: &Arc<dyn Clock>) -> Result<Option<Reloaded<Verifier>>, FileError> {
+        let Some(ca) = self.client_ca.clone() else { return Ok(None) };
+        let crl = self.client_crl.clone();
+        let files = [&ca].into_iter().chain(&crl).cloned().collect();
+        Reloaded::new(files, Arc::clone(clock), move || verifier(&ca, crl.as_deref())).map(Some)
+    }
+
     fn calls_per_second(&self, address: Option<SocketAddr>) -> u32 {
         let far = address.is_some_and(|address| !address.ip().is_loopback());
         let default = if far && self.is_guarded() && self.is_encrypted() { RATE_LIMIT } else { 0 };
@@ -194,13 +208,24 @@ impl Caller {
     }
 }
 
+type Verifier = Arc<dyn ClientCertVerifier>;
+
+/// What a caller has shown.
+enum Shown {
+    Token(Hash),
+    /// The certificate with which its connection began.
+    Certificate(Arc<Line>),
+}
+
 /// A door that is not just open.
 pub(crate) struct Door {
     access: Access,
     methods: HashMap<&'static str, &'static [&'static str]>,
     guarded: bool,
     tokens: Option<Reloaded<Tokens>>,
+    verifier: Option<Reloaded<Verifier>>,
     limits: Option<Limits>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Door {
@@ -224,54 +249,77 @@ impl Door {
             Reloaded::new(vec![file.clone()], Arc::clone(clock), move || Tokens::read(&file, &access))
         });
         let methods = access.table.iter().copied().flatten().copied().collect();
-        Ok(Some(Self { access, methods, guarded, tokens: tokens.transpose()?, limits }))
+        let (tokens, verifier) = (tokens.transpose()?, config.verifier(clock)?);
+        Ok(Some(Self { access, methods, guarded, tokens, verifier, limits, clock: Arc::clone(clock) }))
     }
 
-    fn judge(&self, request: &mut Request) -> Result<(), Box<Status>> {
-        let caller = if self.guarded { self.caller(request)? } else { None };
+    /// What was shown and who has shown it, if it may call this.
+    fn judge(&self, request: &mut Request) -> Result<Option<(Shown, Arc<Caller>)>, Box<Status>> {
+        let known = if self.guarded { self.caller(request)? } else { None };
+        let caller = known.as_ref().map(|(_, caller)| caller);
         if let Some(limits) = &self.limits {
-            limits.check(caller.as_ref(), address(request)).map_err(too_often)?;
+            limits.check(caller, address(request)).map_err(too_often)?;
         }
         if let Some(caller) = caller {
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(Arc::clone(caller));
         }
-        Ok(())
+        Ok(known)
     }
 
     /// The caller, if it may call this; none where nobody has to be known.
-    fn caller(&self, request: &mut Request) -> Result<Option<Arc<Caller>>, Box<Status>> {
+    fn caller(&self, request: &mut Request) -> Result<Option<(Shown, Arc<Caller>)>, Box<Status>> {
         let may = self.methods.get(request.uri().path()).copied().unwrap_or_default();
         if may.contains(&NOBODY) {
             return Ok(None);
         }
-        let caller = self.known(request)?;
+        let (shown, caller) = self.known(request)?;
         if !may.contains(&caller.role) {
             return Err(not_allowed(caller.role, may));
         }
         let (role, header) = self.access.named;
         if caller.role == role {
-            let own = HeaderValue::from_str(&caller.name).map_err(|_| unknown("has no name"))?;
+            let own = HeaderValue::from_str(&caller.name).map_err(|_| unknown("the caller has no name"))?;
             match request.headers_mut().insert(header, own) {
                 Some(named) if named != caller.name => return Err(Box::new(not_itself(NotItself(role)))),
                 _ => {}
             }
         }
-        Ok(Some(caller))
+        Ok(Some((shown, caller)))
     }
 
     /// By its token, or else by its certificate.
-    fn known(&self, request: &Request) -> Result<Arc<Caller>, Box<Status>> {
-        if let Some(shown) = request.headers().get(header::AUTHORIZATION) {
-            let token =
-                shown.as_bytes().strip_prefix(b"Bearer ").ok_or_else(|| unknown("is no bearer token"))?;
-            let tokens = self.tokens.as_ref().map(Reloaded::fresh);
-            let caller = tokens.and_then(|tokens| tokens.owner(token));
-            return caller.ok_or_else(|| unknown("is not known here, or has been revoked"));
+    fn known(&self, request: &Request) -> Result<(Shown, Arc<Caller>), Box<Status>> {
+        let (shown, otherwise) = match request.headers().get(header::AUTHORIZATION) {
+            Some(text) => {
+                let token = text.as_bytes().strip_prefix(b"Bearer ");
+                let token = token.ok_or_else(|| unknown("the token that was shown is no bearer token"))?;
+                (Shown::Token(hash(token)), "the token that was shown is not known here, or has been revoked")
+            }
+            None => {
+                let line = request.extensions().get::<Arc<Line>>();
+                let line = line.filter(|line| line.peer.certified.is_some());
+                let line = line.ok_or_else(|| unknown(NOTHING_SHOWN))?;
+                (
+                    Shown::Certificate(Arc::clone(line)),
+                    "the certificate that was shown is of nobody known here, or has been revoked, or has run out",
+                )
+            }
+        };
+        let caller = self.owner(&shown).ok_or_else(|| unknown(otherwise))?;
+        Ok((shown, caller))
+    }
+
+    /// Whose it is that was shown, as the files say now, give or take a second.
+    fn owner(&self, shown: &Shown) -> Option<Arc<Caller>> {
+        match shown {
+            Shown::Token(token) => self.tokens.as_ref()?.fresh().owner(token),
+            Shown::Certificate(line) => {
+                let (certified, verifier) = (line.peer.certified.as_ref()?, self.verifier.as_ref()?.fresh());
+                let is_believed = certified.is_believed(verifier.as_ref().as_ref(), self.clock.as_ref());
+                let caller = Caller::new(&self.access, &certified.role, &certified.name);
+                caller.filter(|_| is_believed).map(Arc::new)
+            }
         }
-        let line = request.extensions().get::<Arc<Line>>();
-        let certified = line.and_then(|line| line.peer.certified.as_ref());
-        let caller = certified.and_then(|(role, name)| Caller::new(&self.access, role, name));
-        caller.map(Arc::new).ok_or_else(|| unknown(""))
     }
 }
 
@@ -279,11 +327,9 @@ fn address(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<Arc<Line>>().map(|line| line.peer.address.ip())
 }
 
-fn unknown(token: &str) -> Box<Status> {
-    let text = match token {
-        "" => "who calls has to show a token (authorization: Bearer …) or a certificate".to_owned(),
-        token => format!("the token that was shown {token}"),
-    };
+const NOTHING_SHOWN: &str = "who calls has to show a token (authorization: Bearer …) or a certificate";
+
+fn unknown(text: &str) -> Box<Status> {
     Box::new(Problem::new("UNAUTHENTICATED", text).into_status(Code::Unauthenticated))
 }
 
@@ -309,7 +355,14 @@ fn too_often(wait: std::time::Duration) -> Box<Status> {
 
 /// The layer.
 pub(crate) async fn guard(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
-    let Err(status) = door.judge(&mut request) else { return next.run(request).await };
+    let status = match door.judge(&mut request) {
+        Ok(None) => return next.run(request).await,
+        Ok(Some((shown, caller))) => {
+            let pass = Pass { door, shown, caller };
+            return next.run(request).await.map(|body| Body::new(Held::new(body, pass)));
+        }
+        Err(status) => status,
+    };
     counter!(REFUSED, "code" => code_name(status.code())).increment(1);
     let kind = request.headers().get(header::CONTENT_TYPE);
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {

@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use crate::{clock::Clock, config::Chain};
 
-/// How often it is looked, at most, whether a file has changed.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked, at most, whether a file has changed, or whether what somebody has shown is still believed.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// A file that cannot be used. The text names the file and never repeats what is in it.
 #[derive(Debug, thiserror::Error)]

@@ -124,7 +124,8 @@ impl Server {
         let serving: Boxed<'static, std::io::Result<()>> = match tls {
             None => Box::pin(connections::serve(Quick(listener), router, self.clock, stopped)),
             Some(tls) => {
-                Box::pin(connections::serve(Encrypted::new(listener, tls), router, self.clock, stopped))
+                let listener = Encrypted::new(listener, tls, Arc::clone(&self.clock));
+                Box::pin(connections::serve(listener, router, self.clock, stopped))
             }
         };
         tokio::select! {

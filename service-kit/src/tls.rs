@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,15 +14,17 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::{AbortHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
         ClientConfig, RootCertStore, ServerConfig, ServerConnection,
         crypto::{CryptoProvider, ring::default_provider},
-        pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject},
-        server::WebPkiClientVerifier,
+        pki_types::{
+            CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem, pem::PemObject,
+        },
+        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
         version::TLS13,
     },
     server::TlsStream,
@@ -31,7 +33,8 @@ use tracing::debug;
 use webpki::EndEntityCert;
 
 use crate::{
-    reload::{FileError, Reloaded},
+    clock::Clock,
+    reload::{FileError, LOOK, Reloaded},
     together::{Quick, Together},
 };
 
@@ -97,23 +100,25 @@ impl ServerFiles {
         let builder = builder.map_err(|error| FileError::content(&self.cert, error))?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
-            Some(ca) => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(authorities(ca)?), provider());
-                let crls = self.client_crl.as_deref().map(revoked).transpose()?.unwrap_or_default();
-                // Whoever shows none is nobody, and may what nobody may.
-                let verifier =
-                    verifier.with_crls(crls).allow_unknown_revocation_status().allow_unauthenticated();
-                builder.with_client_cert_verifier(
-                    verifier.build().map_err(|error| FileError::content(ca, error))?,
-                )
-            }
+            Some(ca) => builder.with_client_cert_verifier(verifier(ca, self.client_crl.as_deref())?),
         };
         let certified = builder.with_single_cert(certificates(&self.cert)?, key(&self.key)?);
         let mut config = certified.map_err(|error| FileError::content(&self.cert, error))?;
         config.alpn_protocols = SERVED.map(<[u8]>::to_vec).into();
         Ok(config)
     }
+}
+
+/// Whose certificates are believed. Whoever shows none is nobody, and may what nobody may.
+///
+/// # Errors
+///
+/// [`FileError`].
+pub(crate) fn verifier(ca: &Path, crl: Option<&Path>) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities(ca)?), provider());
+    let crls = crl.map(revoked).transpose()?.unwrap_or_default();
+    let verifier = verifier.with_crls(crls).allow_unknown_revocation_status().allow_unauthenticated();
+    verifier.build().map_err(|error| FileError::content(ca, error))
 }
 
 fn revoked(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
@@ -162,11 +167,46 @@ impl ClientFiles {
 }
 
 /// The other side of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub address: SocketAddr,
-    /// Role and name, as its certificate says them.
-    pub certified: Option<(String, String)>,
+    pub certified: Option<Certified>,
+}
+
+/// A caller by its certificate.
+pub(crate) struct Certified {
+    pub role: String,
+    pub name: String,
+    /// What it has shown: its certificate, and those between it and an authority.
+    chain: Vec<CertificateDer<'static>>,
+    /// When it was last looked whether it is believed, and whether it was.
+    looked: Mutex<(Instant, bool)>,
+}
+
+impl Certified {
+    /// Role and name in a certificate that has just been verified: `tillsync://role/name`.
+    fn new(connection: &ServerConnection, now: Instant) -> Option<Self> {
+        let chain = connection.peer_certificates()?;
+        let certificate = EndEntityCert::try_from(chain.first()?).ok()?;
+        let (role, name) =
+            certificate.valid_uri_names().find_map(|uri| uri.strip_prefix(NAMED)?.split_once('/'))?;
+        let (role, name, looked) = (role.to_owned(), name.to_owned(), Mutex::new((now, true)));
+        Some(Self { role, name, chain: chain.iter().map(|one| one.clone().into_owned()).collect(), looked })
+    }
+
+    /// Whether it is believed now, give or take [`LOOK`]: it may have been revoked, or have run out, since the connection
+    /// began.
+    pub fn is_believed(&self, by: &dyn ClientCertVerifier, clock: &dyn Clock) -> bool {
+        let now = clock.now();
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(looked.0) >= LOOK {
+            let wall = Duration::from_micros(u64::try_from(clock.wall_micros()).unwrap_or_default());
+            let verified = self.chain.split_first().is_some_and(|(own, between)| {
+                by.verify_client_cert(own, between, UnixTime::since_unix_epoch(wall)).is_ok()
+            });
+            *looked = (now, verified);
+        }
+        looked.1
+    }
 }
 
 /// Of a connection without TLS.
@@ -174,14 +214,6 @@ impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         Self { address, certified: None }
     }
-}
-
-/// Role and name in a certificate that has been verified: `tillsync://role/name`.
-fn certified(connection: &ServerConnection) -> Option<(String, String)> {
-    let certificate = EndEntityCert::try_from(connection.peer_certificates()?.first()?).ok()?;
-    let (role, name) =
-        certificate.valid_uri_names().find_map(|uri| uri.strip_prefix(NAMED)?.split_once('/'))?;
-    Some((role.to_owned(), name.to_owned()))
 }
 
 type Arrived = (Together<TlsStream<TcpStream>>, Peer);
@@ -195,10 +227,10 @@ pub(crate) struct Encrypted {
 }
 
 impl Encrypted {
-    pub fn new(listener: TcpListener, config: Reloaded<ServerConfig>) -> Self {
+    pub fn new(listener: TcpListener, config: Reloaded<ServerConfig>, clock: Arc<dyn Clock>) -> Self {
         let (arrive, arrived) = mpsc::channel(1);
         let address = listener.local_addr();
-        let accepting = tokio::spawn(accept(Quick(listener), config, arrive)).abort_handle();
+        let accepting = tokio::spawn(accept(Quick(listener), config, clock, arrive)).abort_handle();
         Self { arrived, address, accepting }
     }
 }
@@ -209,18 +241,23 @@ impl Drop for Encrypted {
     }
 }
 
-async fn accept(mut listener: Quick, config: Reloaded<ServerConfig>, arrive: mpsc::Sender<Arrived>) {
+async fn accept(
+    mut listener: Quick,
+    config: Reloaded<ServerConfig>,
+    clock: Arc<dyn Clock>,
+    arrive: mpsc::Sender<Arrived>,
+) {
     let slots = Arc::new(Semaphore::new(HANDSHAKES));
     let mut handshakes = JoinSet::new();
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         let (stream, address) = listener.accept_bare().await;
         while handshakes.try_join_next().is_some() {}
-        let (acceptor, arrive) = (TlsAcceptor::from(config.fresh()), arrive.clone());
+        let (acceptor, arrive, now) = (TlsAcceptor::from(config.fresh()), arrive.clone(), clock.now());
         handshakes.spawn(async move {
             let _slot = slot;
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let certified = certified(stream.get_ref().1);
+                    let certified = Certified::new(stream.get_ref().1, now);
                     let _ = arrive.send((Together::new(stream), Peer { address, certified })).await;
                 }
                 Ok(Err(error)) => debug!(%address, %error, "no TLS"),

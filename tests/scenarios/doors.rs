@@ -1,5 +1,7 @@
 //! Who may call what (rule Z4): every method of the contract, called by everybody, at every service, beside the table.
 
+mod streams;
+
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use http_body_util::Full;
@@ -44,6 +46,8 @@ use crate::client::{PATIENCE, person, until};
 const UNKNOWN: &str = "16";
 const DENIED: &str = "7";
 const LET_IN: &str = "let in";
+/// The number of no certificate.
+const NOBODYS: u64 = 99;
 
 /// A chain whose doors are closed, on loopback.
 struct Chain {
@@ -60,6 +64,7 @@ impl Chain {
         let authority = Authority::new(folder.path(), "ca");
         let mut chain = Self { folder, authority, services: Vec::new(), stop: CancellationToken::new() };
         chain.authority.certify(None, 1, &chain.file("server.pem"), &chain.file("server.key"));
+        chain.authority.revoke(NOBODYS, &chain.file("crl.pem"));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids = || Ids::from_os(Arc::clone(&clock));
         let database = |name: &str| DatabaseUrl::Sqlite(chain.file(&format!("{name}.db")));
@@ -123,6 +128,7 @@ impl Chain {
             tls_cert: Some(self.file("server.pem")),
             tls_key: Some(self.file("server.key")),
             client_ca: Some(self.authority.cert.clone()),
+            client_crl: Some(self.file("crl.pem")),
             tokens: Some(tokens),
             ..DoorConfig::default()
         }
@@ -147,9 +153,14 @@ impl Chain {
 
     /// A caller with a certificate.
     fn certificate(&self, role: &str, name: &str) -> Credentials {
+        self.certificate_of(2, role, name)
+    }
+
+    /// The same with a number by which it can be revoked.
+    fn certificate_of(&self, serial: u64, role: &str, name: &str) -> Credentials {
         let (cert, key) =
             (self.file(&format!("{role}-{name}.pem")), self.file(&format!("{role}-{name}.key")));
-        self.authority.certify(Some(&format!("tillsync://{role}/{name}")), 2, &cert, &key);
+        self.authority.certify(Some(&format!("tillsync://{role}/{name}")), serial, &cert, &key);
         Credentials { client_cert: Some(cert), client_key: Some(key), ..self.shows(None) }
     }
 }

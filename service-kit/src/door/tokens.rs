@@ -23,9 +23,9 @@ const PREFIX: &str = "tillsync-";
 const HEAD: &str =
     "# Callers: role, name, and the SHA-256 hash of the token. `tillsync token` changes it; so may you.\n";
 
-type Hash = [u8; 32];
+pub(super) type Hash = [u8; 32];
 
-fn hash(token: &[u8]) -> Hash {
+pub(super) fn hash(token: &[u8]) -> Hash {
     let mut hash = Hash::default();
     hash.copy_from_slice(digest(&SHA256, token).as_ref());
     hash
@@ -102,9 +102,9 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
-    /// Whose token it is.
-    pub fn owner(&self, token: &[u8]) -> Option<Arc<Caller>> {
-        self.0.get(&hash(token)).cloned()
+    /// Whose token has this hash.
+    pub fn owner(&self, token: &Hash) -> Option<Arc<Caller>> {
+        self.0.get(token).cloned()
     }
 }
 
