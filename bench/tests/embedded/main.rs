@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod measurements;
+mod privacy;
 mod schema;
 mod shell;
 mod third_party;
