@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "this is test code")]
 
 mod authority;
+pub mod cases;
 
 use std::{
     process::Command,

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 /// Where Debian keeps them, by version.
 const DEBIAN: &str = "/usr/lib/postgresql";
+/// Longest name of a folder with Unix sockets, in bytes: with that of the socket the system takes 107.
+const MAX_SOCKETS: usize = 80;
 /// Connections of a server.
 const CONNECTIONS: u16 = 200;
 
@@ -72,13 +74,17 @@ impl Throwaway {
         let folder = tempfile::Builder::new().prefix("tillsync-pg-").tempdir()?;
         let as_user = as_user(folder.path())?;
         let (primary, standby) = (free_port()?, free_port()?);
-        let fsync = if wanted.fsync { "on" } else { "off" };
+        // Pages that were written in half are a matter of power cuts, too.
+        let durable = if wanted.fsync { "" } else { "-c fsync=off -c full_page_writes=off" };
         let commit = match wanted.standby {
             Some(Standby::RemoteApply) => "remote_apply",
             Some(Standby::On) | None => "on",
         };
+        // Their names are bounded, so in a deep folder there is none.
+        let sockets = Some(folder.path()).filter(|path| path.as_os_str().len() <= MAX_SOCKETS);
+        let sockets = sockets.unwrap_or(Path::new("")).display();
         let server = format!(
-            "-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c log_min_messages=fatal -c fsync={fsync} \
+            "-c listen_addresses=127.0.0.1 -c unix_socket_directories='{sockets}' -c log_min_messages=fatal {durable} \
              -c max_connections={CONNECTIONS} -c synchronous_commit={commit}"
         );
         let (data, bin) = (folder.path().display(), binaries.display());

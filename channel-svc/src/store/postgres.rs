@@ -41,6 +41,11 @@ impl PostgresStore {
     pub async fn open(url: &str, ids: Ids) -> Result<Self, OpenError> {
         let pool = open_postgres(url, CONNECTIONS, STEPS).await?;
         let tables = open_postgres(url, 1, STEPS).await?;
+        Self::on(pool, tables, ids).await
+    }
+
+    /// The same on connections that there are, to a database whose tables are up to date.
+    pub async fn on(pool: PgPool, tables: PgPool, ids: Ids) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Driver { database: "the PostgreSQL database".to_owned(), source };
         let lease = Lease::shared(pool.clone(), "channel", ids.mint()).await.map_err(failed)?;
         Ok(Self { pool, tables, lease, ids })

@@ -6,24 +6,30 @@
 
 mod model;
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use proptest::test_runner::Config as Cases;
 use proptest_state_machine::{StateMachineTest, prop_state_machine};
 use service_kit::{
     clock::{Clock, SystemClock},
     database::DatabaseUrl,
-    testing::postgres,
+    testing::{
+        cases::{cases, connections, is_caught, runtime},
+        postgres,
+    },
 };
+use sqlx::PgPool;
 use tempfile::TempDir;
 use tillsync_proto::{
     Criterion, CustomerId, CustomerRef, Feature, FunctionalityProfile, Job,
     pb::common::{self, Customer, CustomerRecord},
 };
-use tokio::{runtime::Runtime, task::JoinSet};
+use tokio::{join, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,76 +44,87 @@ use crate::{
     find::Search,
     log::entry::Row,
     open::{Deps, Running},
-    store::{PostgresStore, Setting, SqliteStore, Store},
+    store::{LogStore as _, PostgresStore, Setting, SqliteStore, Store},
 };
 use model::{Model, Seen, Shown, Step};
 
 /// Cases in a run of all tests.
 const CASES: u32 = 60;
 /// So many cases share a database; then there is a new one.
-const SHARE: u64 = 50;
-
-fn cases() -> Cases {
-    let asked = std::env::var("TILLSYNC_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = Cases { cases: asked.unwrap_or(CASES), max_shrink_iters: 2_000, ..Cases::default() };
-    // What a planted bug breaks is neither made smaller nor kept.
-    match std::env::var_os("TILLSYNC_PLANTED") {
-        Some(_) => Cases { max_shrink_iters: 0, failure_persistence: None, ..cases },
-        None => cases,
-    }
-}
+const SHARE: u64 = 200;
+/// To PostgreSQL for everything but the tables, at most.
+const CONNECTIONS: u32 = 4;
 
 prop_state_machine! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn the_same_cases_on_both_databases(sequential 1..30 => Both);
 }
 
-/// Runs the cases in a process of its own with a bug planted: they have to fail.
-fn is_caught(bug: &str) {
-    let mut test = std::process::Command::new(std::env::current_exe().expect("this test"));
-    let test = test.args(["the_same_cases_on_both_databases", "--nocapture"]);
-    let ended = test.env("TILLSYNC_PLANTED", bug).output().expect("a process");
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(said.contains("the_same_cases_on_both_databases"), "{bug}: {said}");
-    assert!(!ended.status.success(), "{bug}: nobody noticed");
-}
-
 #[test]
 fn every_planted_bug_is_caught() {
     for bug in ["a repeat is logged", "the whole page is cleared", "newer rows do not apply"] {
-        is_caught(bug);
+        is_caught("the_same_cases_on_both_databases", bug);
     }
-}
-
-fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
 }
 
 /// A store that can be opened again.
 trait Opens: Store {
-    async fn open_at(url: &DatabaseUrl) -> Self;
+    /// What is there before and after it.
+    type Place;
+    async fn place(url: &DatabaseUrl) -> Self::Place;
+    async fn open_at(place: &Self::Place) -> Self;
+    async fn shut(self);
 }
 
 impl Opens for SqliteStore {
-    async fn open_at(url: &DatabaseUrl) -> Self {
+    type Place = PathBuf;
+
+    async fn place(url: &DatabaseUrl) -> PathBuf {
         let DatabaseUrl::Sqlite(path) = url else { panic!("a file") };
+        path.clone()
+    }
+
+    async fn open_at(path: &PathBuf) -> Self {
         Self::open(path, ids()).await.expect("a store")
+    }
+
+    async fn shut(self) {
+        self.close().await;
     }
 }
 
 impl Opens for PostgresStore {
-    async fn open_at(url: &DatabaseUrl) -> Self {
+    /// Connections for everything, and the one that changes the tables.
+    type Place = [PgPool; 2];
+
+    async fn place(url: &DatabaseUrl) -> [PgPool; 2] {
         let DatabaseUrl::Postgres(url) = url else { panic!("a server") };
-        Self::open(url, ids()).await.expect("a store")
+        let first = Self::open(url, ids()).await.expect("a store");
+        give_back(&first).await;
+        first.close().await;
+        [connections(url, CONNECTIONS).await, connections(url, 1).await]
     }
+
+    async fn open_at([pool, tables]: &[PgPool; 2]) -> Self {
+        Self::on(pool.clone(), tables.clone(), ids()).await.expect("a store")
+    }
+
+    async fn shut(self) {}
+}
+
+/// Gives the lease back, or the next one would wait for its end.
+async fn give_back(store: &impl Store) {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    store.lease().keep(Arc::new(SystemClock), stop).await;
 }
 
 /// A store on one database, and its headquarters.
-struct Bench<S> {
+struct Bench<S: Opens> {
     url: DatabaseUrl,
+    place: S::Place,
     hq: FakeHq,
     store: S,
     customers: Customers<S>,
@@ -117,8 +134,13 @@ struct Bench<S> {
 }
 
 impl<S: Opens> Bench<S> {
-    async fn open(url: DatabaseUrl, hq: FakeHq) -> Self {
-        let store = S::open_at(&url).await;
+    async fn begin(url: DatabaseUrl) -> Self {
+        let place = S::place(&url).await;
+        Self::open(url, place, FakeHq::start().await).await
+    }
+
+    async fn open(url: DatabaseUrl, place: S::Place, hq: FakeHq) -> Self {
+        let store = S::open_at(&place).await;
         let profile = FunctionalityProfile { create_customer_async: true, ..FunctionalityProfile::default() };
         let flags = [Feature::E0, Feature::E1, Feature::E2, Feature::E3];
         let flags = flags
@@ -134,23 +156,22 @@ impl<S: Opens> Bench<S> {
         let mut tasks = JoinSet::new();
         tasks.spawn(appender.run());
         tasks.spawn(follower.run(stop.clone()));
-        Self { url, hq, store, customers, exchange, stop, tasks }
+        Self { url, place, hq, store, customers, exchange, stop, tasks }
     }
 
     /// Ends it as a crash does; what is in memory goes.
-    async fn shut(self) -> (DatabaseUrl, FakeHq) {
-        let Self { url, hq, store, stop, mut tasks, .. } = self;
+    async fn shut(self) -> (DatabaseUrl, S::Place, FakeHq) {
+        let Self { url, place, hq, store, stop, mut tasks, .. } = self;
         tasks.shutdown().await;
         stop.cancel();
-        // The lease is given back, or the next one would wait for its end.
-        store.lease().keep(Arc::new(SystemClock), stop).await;
-        store.close().await;
-        (url, hq)
+        give_back(&store).await;
+        store.shut().await;
+        (url, place, hq)
     }
 
     async fn restart(self) -> Self {
-        let (url, hq) = self.shut().await;
-        Self::open(url, hq).await
+        let (url, place, hq) = self.shut().await;
+        Self::open(url, place, hq).await
     }
 }
 
@@ -191,7 +212,7 @@ impl Base {
     }
 }
 
-impl<S: Store> Bench<S> {
+impl<S: Opens> Bench<S> {
     /// Carries a step out, and says what was seen.
     async fn run(&self, base: Base, step: &Step) -> Seen {
         let customers = &self.customers;
@@ -278,10 +299,9 @@ static PLACES: Mutex<Option<Places>> = Mutex::new(None);
 impl Places {
     async fn open() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = DatabaseUrl::Sqlite(folder.path().join("store.db"));
-        let sqlite = Bench::open(file, FakeHq::start().await).await;
+        let sqlite = Bench::begin(DatabaseUrl::Sqlite(folder.path().join("store.db"))).await;
         let postgres = match postgres("the same cases").await {
-            Some(url) => Some(Bench::open(url, FakeHq::start().await).await),
+            Some(url) => Some(Bench::begin(url).await),
             None => None,
         };
         Self { sqlite, postgres, _folder: folder, served: 0 }
@@ -327,16 +347,14 @@ impl Case {
         Self { places, base, model: Model::default() }
     }
 
-    /// Carries a step out everywhere.
+    /// Carries a step out everywhere at the same time.
     async fn step(mut self, step: &Step) -> Self {
         if *step == Step::Restart {
             self.places = self.places.restart().await;
         }
-        let sqlite = self.places.sqlite.run(self.base, step).await;
-        let postgres = match &self.places.postgres {
-            Some(postgres) => Some(postgres.run(self.base, step).await),
-            None => None,
-        };
+        let Places { sqlite, postgres, .. } = &self.places;
+        let (sqlite, postgres) =
+            join!(sqlite.run(self.base, step), async { Some(postgres.as_ref()?.run(self.base, step).await) });
         let expected = self.model.step(step);
         assert_eq!(sqlite, expected, "SQLite: {step:?}");
         if let Some(postgres) = postgres {

@@ -85,7 +85,11 @@ impl PostgresStore {
     ///
     /// [`OpenError`].
     pub async fn open(url: &str, config: &Config, ids: &Ids) -> Result<Self, OpenError> {
-        let db = open_postgres(url, CONNECTIONS, STEPS).await?;
+        Self::on(open_postgres(url, CONNECTIONS, STEPS).await?, config, ids).await
+    }
+
+    /// The same on connections that there are, to a database whose tables are up to date.
+    pub(super) async fn on(db: PgPool, config: &Config, ids: &Ids) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Driver { database: "the PostgreSQL database".to_owned(), source };
         settings::first_open(&db, ids.mint(), config).await.map_err(failed)?;
         let fallback = NumberSequences {

@@ -6,21 +6,31 @@
 
 mod model;
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use proptest::test_runner::Config as Cases;
 use proptest_state_machine::{StateMachineTest, prop_state_machine};
-use service_kit::{clock::Ids, database::DatabaseUrl, testing::postgres};
+use service_kit::{
+    clock::Ids,
+    database::DatabaseUrl,
+    testing::{
+        cases::{cases, connections, is_caught, runtime},
+        postgres,
+    },
+};
+use sqlx::PgPool;
 use tempfile::TempDir;
 use tillsync_proto::{
     Change, ChannelId, Content, Criterion, CustomerId, CustomerRef, Field, Micros, Operation, Previous,
     Update,
     pb::{common::FeedCursor, hq},
 };
-use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio::{join, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -37,35 +47,17 @@ use model::{Model, Op, Seen, Shown, Step};
 /// Cases in a run of all tests.
 const CASES: u32 = 100;
 /// So many cases share a database; then there is a new one.
-const SHARE: u64 = 50;
+const SHARE: u64 = 200;
+/// To PostgreSQL, at most.
+const CONNECTIONS: u32 = 4;
 /// Between two conversions: longer than any pause before an operation is tried again.
 const LATER_S: i64 = 1_000;
 
-fn cases() -> Cases {
-    let asked = std::env::var("TILLSYNC_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = Cases { cases: asked.unwrap_or(CASES), max_shrink_iters: 2_000, ..Cases::default() };
-    // What a planted bug breaks is neither made smaller nor kept.
-    match std::env::var_os("TILLSYNC_PLANTED") {
-        Some(_) => Cases { max_shrink_iters: 0, failure_persistence: None, ..cases },
-        None => cases,
-    }
-}
-
 prop_state_machine! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn the_same_cases_on_both_databases(sequential 1..30 => Both);
-}
-
-/// Runs the cases in a process of its own with a bug planted: they have to fail.
-fn is_caught(bug: &str) {
-    let mut test = std::process::Command::new(std::env::current_exe().expect("this test"));
-    let test = test.args(["the_same_cases_on_both_databases", "--nocapture"]);
-    let ended = test.env("TILLSYNC_PLANTED", bug).output().expect("a process");
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(said.contains("the_same_cases_on_both_databases"), "{bug}: {said}");
-    assert!(!ended.status.success(), "{bug}: nobody noticed");
 }
 
 #[test]
@@ -76,18 +68,13 @@ fn every_planted_bug_is_caught() {
         "later operations do not wait",
         "the cursor is the head",
     ] {
-        is_caught(bug);
+        is_caught("the_same_cases_on_both_databases", bug);
     }
 }
 
-fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
-}
-
 /// Headquarters on one database.
-struct Bench<S> {
-    url: DatabaseUrl,
+struct Bench<S: Opens> {
+    place: S::Place,
     store: S,
     hq: Headquarters<S>,
     stop: CancellationToken,
@@ -97,19 +84,26 @@ struct Bench<S> {
 
 /// A store that can be opened again.
 trait Opens: Store {
-    async fn open_at(url: &DatabaseUrl, ids: &Ids) -> Self;
+    /// What is there before and after it.
+    type Place;
+    async fn place(url: DatabaseUrl) -> Self::Place;
+    async fn open_at(place: &Self::Place, ids: &Ids) -> Self;
     async fn shut(self);
-    /// Takes what was set aside for good off the log: its channels would have their turns beside those of the next case, and
-    /// batches would be cut where the model does not cut them.
-    async fn forget_open(&self);
+    /// Takes everything off the log: what waits for good would be looked through in every case that follows.
+    async fn forget(&self);
 }
 
-const FORGET_OPEN: &str =
-    "update arrivals set online_operation_completed = 1 where online_operation_completed = 0";
+const FORGET: &str = "delete from arrivals";
 
 impl Opens for SqliteStore {
-    async fn open_at(url: &DatabaseUrl, ids: &Ids) -> Self {
+    type Place = PathBuf;
+
+    async fn place(url: DatabaseUrl) -> PathBuf {
         let DatabaseUrl::Sqlite(path) = url else { panic!("a file") };
+        path
+    }
+
+    async fn open_at(path: &PathBuf, ids: &Ids) -> Self {
         Self::open(path, &Config::default(), ids).await.expect("a store")
     }
 
@@ -118,51 +112,69 @@ impl Opens for SqliteStore {
         self.database().writer.close().await;
     }
 
-    async fn forget_open(&self) {
-        sqlx::query(FORGET_OPEN).execute(&self.database().writer).await.expect("written");
+    async fn forget(&self) {
+        sqlx::query(FORGET).execute(&self.database().writer).await.expect("written");
     }
 }
 
 impl Opens for PostgresStore {
-    async fn open_at(url: &DatabaseUrl, ids: &Ids) -> Self {
+    type Place = PgPool;
+
+    async fn place(url: DatabaseUrl) -> PgPool {
         let DatabaseUrl::Postgres(url) = url else { panic!("a server") };
-        Self::open(url, &Config::default(), ids).await.expect("a store")
+        let first = Self::open(&url, &Config::default(), &super::ids()).await.expect("a store");
+        first.lease().keep(Arc::<TestClock>::default(), ended()).await;
+        first.database().close().await;
+        connections(&url, CONNECTIONS).await
     }
 
-    async fn shut(self) {
-        self.database().close().await;
+    async fn open_at(pool: &PgPool, ids: &Ids) -> Self {
+        Self::on(pool.clone(), &Config::default(), ids).await.expect("a store")
     }
 
-    async fn forget_open(&self) {
-        sqlx::query(FORGET_OPEN).execute(self.database()).await.expect("written");
+    async fn shut(self) {}
+
+    async fn forget(&self) {
+        sqlx::query(FORGET).execute(self.database()).await.expect("written");
     }
 }
 
+/// With it a lease is given back at once.
+fn ended() -> CancellationToken {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    stop
+}
+
 impl<S: Opens> Bench<S> {
-    async fn open(url: DatabaseUrl, clock: Arc<TestClock>) -> Self {
+    async fn begin(url: DatabaseUrl) -> Self {
+        Self::open(S::place(url).await, Arc::default()).await
+    }
+
+    async fn open(place: S::Place, clock: Arc<TestClock>) -> Self {
         let ids = super::ids();
-        let store = S::open_at(&url, &ids).await;
+        let store = S::open_at(&place, &ids).await;
         let stop = CancellationToken::new();
         let opened = Headquarters::open(store.clone(), Arc::clone(&clock) as _, ids, stop.clone()).await;
         let (hq, waited) = opened.expect("headquarters");
-        Self { url, store, hq, stop, waited: tokio::spawn(waited.run()), clock }
+        Self { place, store, hq, stop, waited: tokio::spawn(waited.run()), clock }
     }
 
     /// Ends it; what is in memory goes.
-    async fn shut(self) -> (DatabaseUrl, Arc<TestClock>) {
-        let Self { url, store, hq, stop, waited, clock } = self;
+    async fn shut(self) -> (S::Place, Arc<TestClock>) {
+        let Self { place, store, hq, stop, waited, clock } = self;
         stop.cancel();
         // The lease is given back.
         store.lease().keep(Arc::clone(&clock) as _, stop).await;
         drop(hq);
         waited.await.expect("the committer");
         store.shut().await;
-        (url, clock)
+        (place, clock)
     }
 
     async fn restart(self) -> Self {
-        let (url, clock) = self.shut().await;
-        Self::open(url, clock).await
+        let (place, clock) = self.shut().await;
+        Self::open(place, clock).await
     }
 }
 
@@ -220,7 +232,7 @@ impl Base {
     }
 }
 
-impl<S: Store> Bench<S> {
+impl<S: Opens> Bench<S> {
     /// Carries a step out, and says what was seen.
     async fn run(&self, base: &Base, step: &Step, model: &Model) -> Seen {
         match step {
@@ -315,9 +327,9 @@ static PLACES: Mutex<Option<Places>> = Mutex::new(None);
 impl Places {
     async fn open() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let sqlite = Bench::open(DatabaseUrl::Sqlite(folder.path().join("hq.db")), Arc::default()).await;
+        let sqlite = Bench::begin(DatabaseUrl::Sqlite(folder.path().join("hq.db"))).await;
         let postgres = match postgres("the same cases").await {
-            Some(url) => Some(Bench::open(url, Arc::default()).await),
+            Some(url) => Some(Bench::begin(url).await),
             None => None,
         };
         Self { sqlite, postgres, _folder: folder, served: 0 }
@@ -365,16 +377,15 @@ impl Case {
         Self { places, base, model: Model::default() }
     }
 
-    /// Carries a step out everywhere.
+    /// Carries a step out everywhere at the same time.
     async fn step(mut self, step: &Step) -> Self {
         if *step == Step::Restart {
             self.places = self.places.restart().await;
         }
-        let sqlite = self.places.sqlite.run(&self.base, step, &self.model).await;
-        let postgres = match &self.places.postgres {
-            Some(postgres) => Some(postgres.run(&self.base, step, &self.model).await),
-            None => None,
-        };
+        let Places { sqlite, postgres, .. } = &self.places;
+        let (sqlite, postgres) = join!(sqlite.run(&self.base, step, &self.model), async {
+            Some(postgres.as_ref()?.run(&self.base, step, &self.model).await)
+        });
         let expected = self.model.step(step);
         assert_eq!(sqlite, expected, "SQLite: {step:?}");
         if let Some(postgres) = postgres {
@@ -390,9 +401,9 @@ impl Case {
             self = self.step(&step).await;
         }
         let mut places = self.places;
-        places.sqlite.store.forget_open().await;
+        places.sqlite.store.forget().await;
         if let Some(postgres) = &places.postgres {
-            postgres.store.forget_open().await;
+            postgres.store.forget().await;
         }
         places.served += 1;
         *PLACES.lock().unwrap_or_else(PoisonError::into_inner) = Some(places);
