@@ -6,7 +6,7 @@ mod write;
 
 pub use read::{address, content, customer, fingerprint, micros, operation, update};
 pub use settings::{attribute_definition, channel_id, job_run, profile, schedule};
-pub use write::pending;
+pub use write::{pending, stored};
 
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ pub use operation::{Change, Field, Operation, OperationTable, Previous, Update};
 pub use pb::common::SessionState;
 pub use profile::{DefaultCustomer, FunctionalityProfile, Job, JobRun, Schedule};
 pub use query::{Criterion, PageToken};
-pub use search::{Term, TermKind, fold, prefix_end, terms};
+pub use search::{Term, TermKind, fold, prefix_end, terms, terms_of_numbers};
 pub use validate::{Violation, Violations, enhanced_fields};
 
 /// Stable reason codes of refusals; see `error_reason.proto`.

@@ -97,8 +97,23 @@ pub fn card(text: &str) -> String {
 #[must_use]
 pub fn terms(customer: &Customer) -> Vec<Term> {
     let mut terms = content_terms(&customer.content);
-    terms.extend(customer.account_number.iter().map(|n| Term { kind: TermKind::Account, text: n.clone() }));
-    terms.extend(customer.loyalty_cards.iter().map(|n| Term { kind: TermKind::Card, text: card(n) }));
+    terms.extend(number_terms(customer));
+    each_once(terms)
+}
+
+/// The same without what was entered: of two versions of a customer with equal content only these differ.
+#[must_use]
+pub fn terms_of_numbers(customer: &Customer) -> Vec<Term> {
+    each_once(number_terms(customer).collect())
+}
+
+fn number_terms(customer: &Customer) -> impl Iterator<Item = Term> {
+    let account = customer.account_number.iter().map(|n| Term { kind: TermKind::Account, text: n.clone() });
+    let cards = customer.loyalty_cards.iter().map(|n| Term { kind: TermKind::Card, text: card(n) });
+    account.chain(cards)
+}
+
+fn each_once(mut terms: Vec<Term>) -> Vec<Term> {
     terms.retain(|term| !term.text.is_empty());
     terms.sort_unstable();
     terms.dedup();
@@ -133,6 +148,27 @@ mod tests {
         assert_eq!(fold("Łukasz"), "lukasz");
         assert_eq!(words("Jean-Luc  d'Arc jean"), ["jean", "luc", "d", "arc"]);
         assert_eq!(digits("+49 (0)30 / 12-34"), "490301234");
+    }
+
+    #[test]
+    fn c3_customers_of_one_content_differ_only_in_the_terms_of_numbers() {
+        let content =
+            Content { party: crate::Party::Organization { name: "Card 7".to_owned() }, ..Content::blank() };
+        let customer = |account: Option<&str>, cards: &[&str]| Customer {
+            id: crate::CustomerId(uuid::Uuid::from_u128(1)),
+            account_number: account.map(str::to_owned),
+            content: content.clone(),
+            loyalty_cards: cards.iter().map(|card| (*card).to_owned()).collect(),
+            created_at: crate::Micros(0),
+        };
+        let (old, new) = (customer(None, &["a1"]), customer(Some("7"), &["A1", "7"]));
+        let beyond = |all: Vec<Term>, other: Vec<Term>| -> Vec<Term> {
+            all.into_iter().filter(|term| !other.contains(term)).collect()
+        };
+        let numbers = beyond(terms_of_numbers(&new), terms_of_numbers(&old));
+        assert_eq!(beyond(terms(&new), terms(&old)), numbers);
+        assert_eq!(numbers.len(), 2);
+        assert_eq!(beyond(terms(&old), terms(&new)), []);
     }
 
     #[test]

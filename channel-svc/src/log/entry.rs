@@ -181,7 +181,7 @@ impl Row {
         let (epoch, version) =
             self.stamp.as_ref().map_or_else(Default::default, |s| (s.epoch.clone(), s.version));
         let edits = self.edits.iter().map(|edit| edit.operation(self.customer.id)).collect();
-        let stored = Stored::new((&self.customer).into(), self.origin.as_ref());
+        let stored = Stored::new(convert::stored(&self.customer), self.origin.as_ref());
         Stored { epoch, version, edits, included: self.included, ..stored }.encode_to_vec()
     }
 
@@ -386,6 +386,11 @@ impl Entry {
             let _ = self.terms.set(found);
         }
         Ok(self.terms.get().map(Vec::as_slice).unwrap_or_default())
+    }
+
+    /// The same, if it was asked for before.
+    pub fn known_terms(&self) -> Option<&[Term]> {
+        self.terms.get().map(Vec::as_slice)
     }
 
     /// Whether it is an async create, alone.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tillsync_proto::{CustomerId, Micros, Term, terms};
+use tillsync_proto::{Customer, CustomerId, Micros, Term, terms, terms_of_numbers};
 
 use super::{Advance, Applied, Batch, Incoming, LogRow, StoreError, signed};
 use crate::log::entry::{Entry, Row};
@@ -105,10 +105,13 @@ fn write(
         if let Some(old) = old.filter(|_| was_pending && !is_pending) {
             plan.applied.named.push(old.row()?.customer.created_at);
         }
-        let old_terms = old.map(|old| old.terms()).transpose()?.unwrap_or_default();
-        let terms = terms(&row.customer);
-        plan.removed.extend(old_terms.iter().filter(|t| !terms.contains(t)).map(|t| term_row(t.clone(), id)));
-        plan.added.extend(terms.into_iter().filter(|t| !old_terms.contains(t)).map(|t| term_row(t, id)));
+        match (old, entry.known_terms()) {
+            (None, Some(known)) => plan.added.extend(known.iter().map(|term| term_row(term.clone(), id))),
+            _ => {
+                let old = old.map(|old| old.row()).transpose()?;
+                plan.change_terms(old.as_deref().map(|old| &old.customer), &row.customer);
+            }
+        }
         plan.upserts.push(Upsert {
             id,
             created_at: row.customer.created_at.0,
@@ -120,6 +123,19 @@ fn write(
     plan.added.sort_unstable();
     plan.removed.sort_unstable();
     Ok(plan)
+}
+
+impl Plan {
+    /// What a customer is found by, in place of what it was found by.
+    fn change_terms(&mut self, old: Option<&Customer>, new: &Customer) {
+        let id = new.id;
+        // Most of what headquarters tells is an account number: the rest is what it was.
+        let same = old.is_some_and(|old| old.content == new.content);
+        let of = if same { terms_of_numbers } else { terms };
+        let (old, new) = (old.map(of).unwrap_or_default(), of(new));
+        self.removed.extend(old.iter().filter(|t| !new.contains(t)).map(|t| term_row(t.clone(), id)));
+        self.added.extend(new.into_iter().filter(|t| !old.contains(t)).map(|t| term_row(t, id)));
+    }
 }
 
 fn term_row(term: Term, id: CustomerId) -> TermRow {

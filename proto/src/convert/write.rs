@@ -66,8 +66,15 @@ pub(super) fn receipt_option(option: Option<ReceiptOption>) -> common::ReceiptOp
 impl From<&Customer> for common::Customer {
     fn from(customer: &Customer) -> Self {
         let (content, fingerprint) = customer.content.clone().into_wire();
-        customer.complete(content, fingerprint)
+        customer.complete(content, customer.etag_of(fingerprint))
     }
+}
+
+/// The wire form of a customer as a service keeps it: without the etag, which is worked out whenever the customer is told,
+/// and costs more than all the rest.
+#[must_use]
+pub fn stored(customer: &Customer) -> common::Customer {
+    customer.complete((&customer.content).into(), String::new())
 }
 
 /// The wire form of a customer that has just been entered, from that of its content and the content's fingerprint.
@@ -81,12 +88,12 @@ pub fn pending(
     let nothing = Content::blank();
     let customer =
         Customer { id, account_number: None, content: nothing, loyalty_cards: Vec::new(), created_at };
-    customer.complete(content, fingerprint)
+    customer.complete(content, customer.etag_of(fingerprint))
 }
 
 impl Customer {
-    /// The customer's wire form, from that of its content and the content's fingerprint.
-    fn complete(&self, content: common::Customer, fingerprint: Uuid) -> common::Customer {
+    /// The customer's wire form, from that of its content.
+    fn complete(&self, content: common::Customer, etag: String) -> common::Customer {
         let state = if self.is_pending() { common::SyncState::Pending } else { common::SyncState::Synced };
         let account = self.account_number.as_deref();
         common::Customer {
@@ -94,7 +101,7 @@ impl Customer {
             account_number: account.unwrap_or_default().to_owned(),
             account_display: account.unwrap_or(PENDING_DISPLAY).to_owned(),
             sync_state: state.into(),
-            etag: self.etag_of(fingerprint),
+            etag,
             loyalty_cards: self.loyalty_cards.clone(),
             create_time: Some(self.created_at.into()),
             ..content
