@@ -6,15 +6,33 @@ use std::sync::Arc;
 use prost::Message as _;
 use tillsync_proto::{
     Job, SessionState,
-    pb::{common::FeedCursor, hq::ListCustomerChangesResponse},
+    feed::FeedRecord,
+    pb::{common::FeedCursor, hq::Resync},
 };
 
 use super::{Exchange, JobError, Moved};
 use crate::{
     log::entry::{Entry, Row},
     rts,
-    store::{Advance, Batch, Incoming, Store},
+    store::{Advance, Batch, Incoming, Store, StoreError},
 };
+
+/// A page of changes, read.
+struct Page {
+    incoming: Vec<Incoming>,
+    /// Records that could not be read.
+    unreadable: u64,
+    bytes: usize,
+    next: FeedCursor,
+    head: u64,
+}
+
+/// What headquarters answers.
+enum Told {
+    Page(Page),
+    /// Start anew; and its newest version.
+    Resync(Resync, u64),
+}
 
 impl<S: Store> Exchange<S> {
     /// Applies pages until the channel is level with headquarters as it was when the run began.
@@ -22,35 +40,35 @@ impl<S: Store> Exchange<S> {
         let (mut moved, mut unreadable, mut goal) = (Moved::default(), 0, None);
         let progress = self.store.table_progress().await?;
         let mut cursor = FeedCursor { epoch: progress.feed_epoch, version: progress.feed_version };
-        let mut fetched = None;
+        let (mut fetched, mut new) = (None, false);
         loop {
-            let page = match fetched.take() {
-                Some(page) => page,
-                None => self.hq.changes(cursor.clone()).await?,
+            let told = match fetched.take() {
+                Some(told) => told,
+                None => self.fetch(&cursor, new).await?,
             };
-            if let Some(resync) = page.resync {
-                let start = resync.cursor.ok_or(JobError::Answer("a resync without a cursor"))?;
-                if start == cursor {
-                    return Err(JobError::Answer("a resync to where the channel is"));
+            let page = match told {
+                Told::Page(page) => page,
+                Told::Resync(resync, head) => {
+                    let start = resync.cursor.ok_or(JobError::Answer("a resync without a cursor"))?;
+                    if start == cursor {
+                        return Err(JobError::Answer("a resync to where the channel is"));
+                    }
+                    // Seldom, and large: not in the future of every run.
+                    Box::pin(self.bring_lost(&start, &resync.continues)).await?;
+                    self.start_anew(start.clone(), head, resync.arrived_through).await?;
+                    (cursor, goal) = (start, None);
+                    continue;
                 }
-                // Seldom, and large: not in the future of every run.
-                Box::pin(self.bring_lost(&start, &resync.continues)).await?;
-                self.start_anew(start.clone(), page.head_version, resync.arrived_through).await?;
-                (cursor, goal) = (start, None);
-                continue;
-            }
-            let next = page.next_cursor.clone().ok_or(JobError::Answer("changes without a cursor"))?;
-            if next.epoch.is_empty() {
-                return Err(JobError::Answer("changes without an epoch"));
-            }
-            let goal = *goal.get_or_insert(page.head_version);
+            };
+            let (next, bytes, skipped) = (page.next.clone(), page.bytes, page.unreadable);
+            let goal = *goal.get_or_insert(page.head);
             self.runs.came(Job::Customers1010, SessionState::Downloaded, moved);
-            let bytes = page.encoded_len();
             let more = next.version < goal && next != cursor;
-            // The next page comes while this one is applied.
-            let following = async { if more { Some(self.hq.changes(next.clone()).await) } else { None } };
-            let (applied, following) = tokio::join!(self.apply_page(page, &next), following);
-            let (applied, skipped) = applied?;
+            // The next page comes, and is read, while this one is applied.
+            let following = async { if more { Some(self.fetch(&next, new).await) } else { None } };
+            let (applied, following) = tokio::join!(self.apply_page(page), following);
+            let (applied, named) = applied?;
+            new = named < applied / 2;
             moved.add(applied, if applied > 0 { bytes } else { 0 });
             unreadable += skipped;
             if !more {
@@ -60,6 +78,35 @@ impl<S: Store> Exchange<S> {
             cursor = next;
         }
         if unreadable > 0 { Err(JobError::Unreadable(unreadable)) } else { Ok(moved) }
+    }
+
+    /// Asks for the changes after a cursor, and reads them. One that cannot be read stops nobody else (rule X5).
+    /// `new`: most of them are of customers that this channel does not know.
+    async fn fetch(&self, cursor: &FeedCursor, new: bool) -> Result<Told, JobError> {
+        let page = self.hq.changes(cursor.clone()).await?;
+        if let Some(resync) = page.resync {
+            return Ok(Told::Resync(resync, page.head_version));
+        }
+        let bytes = page.encoded_len();
+        let next = page.next_cursor.ok_or(JobError::Answer("changes without a cursor"))?;
+        if next.epoch.is_empty() {
+            return Err(JobError::Answer("changes without an epoch"));
+        }
+        // What a terminal has brought to its store is in what comes back from there, or will be: it is served here only
+        // while the store cannot be asked.
+        let included = match self.terminal {
+            true => Some(self.store.log_progress().await?.uploaded_through),
+            false => None,
+        };
+        let (records, epoch) = (page.records, next.epoch.clone());
+        // On a thread that may be busy for some milliseconds.
+        let read = tokio::task::spawn_blocking(move || read(records, &epoch, included, new));
+        let incoming = read.await.map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+        let unreadable = incoming.iter().filter(|incoming| incoming.is_none()).count();
+        (0..unreadable).for_each(|_| self.metrics.unreadable());
+        let incoming = incoming.into_iter().flatten().collect();
+        let unreadable = u64::try_from(unreadable).unwrap_or(u64::MAX);
+        Ok(Told::Page(Page { incoming, unreadable, bytes, next, head: page.head_version }))
     }
 
     /// Headquarters' database is another one, or older than what was seen: the feed is read from the given
@@ -78,40 +125,29 @@ impl<S: Store> Exchange<S> {
         Ok(())
     }
 
-    /// Applies a page; gives how many rows it moved, and how many it could not read. One that cannot be read
-    /// stops nobody else (rule X5).
-    async fn apply_page(
-        &self,
-        page: ListCustomerChangesResponse,
-        next: &FeedCursor,
-    ) -> Result<(usize, u64), JobError> {
-        // What a terminal has brought to its store is in what comes back from there, or will be: it is served here only
-        // while the store cannot be asked.
-        let included = match self.terminal {
-            true => Some(self.store.log_progress().await?.uploaded_through),
-            false => None,
-        };
-        let (mut incoming, mut unreadable) = (Vec::with_capacity(page.records.len()), 0);
-        for record in page.records {
-            let row = record.read().ok().and_then(|record| rts::row(Some(record), &next.epoch).ok());
-            match row {
-                Some(row) => {
-                    let row = Row { included: included.unwrap_or(row.included), ..row };
-                    incoming.push(Incoming::Entry(Arc::new(Entry::new(row))));
-                }
-                None => {
-                    unreadable += 1;
-                    self.metrics.unreadable();
-                }
-            }
-        }
+    /// Applies a page; gives how many rows it moved, and to how many customers it has brought their account numbers.
+    async fn apply_page(&self, page: Page) -> Result<(usize, usize), JobError> {
+        let Page { incoming, next: FeedCursor { epoch, version }, head, .. } = page;
         Box::pin(self.erase(&incoming)).await?;
         let moved = incoming.len();
-        let (epoch, version, head) = (next.epoch.clone(), next.version, page.head_version);
         let advance = Advance::Feed { epoch, version, head, at: self.now() };
         let applied = self.store.apply(Arc::new(Batch { incoming, advance })).await?;
         self.watchers.changed(&applied.changed);
         self.named(&applied.named);
-        Ok((moved, unreadable))
+        Ok((moved, applied.named.len()))
     }
+}
+
+/// Reads records; none in the place of one that cannot be read. `new`: what the tables keep of one that is new is worked out
+/// here, beside the page before it, and not between two statements.
+fn read(records: Vec<FeedRecord>, epoch: &str, included: Option<u64>, new: bool) -> Vec<Option<Incoming>> {
+    let read = |record: FeedRecord| {
+        let row = rts::row(Some(record.read().ok()?), epoch).ok()?;
+        let entry = Entry::new(Row { included: included.unwrap_or(row.included), ..row });
+        if new {
+            entry.prepare();
+        }
+        Some(Incoming::Entry(Arc::new(entry)))
+    };
+    records.into_iter().map(read).collect()
 }

@@ -375,6 +375,13 @@ impl Entry {
         }
     }
 
+    /// Makes at once what [`Entry::body`] and [`Entry::terms`] give.
+    pub fn prepare(&self) {
+        self.body();
+        // What cannot be read is said to who asks.
+        let _ = self.terms();
+    }
+
     /// Everything the customer can be found by (rule C3).
     ///
     /// # Errors
