@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tillsync_proto::{
-    CustomerId, Job, SessionState,
+    CustomerId, Job, Micros, SessionState,
     pb::{
         common,
-        hq::{OperationResult, UploadOperationsResponse},
+        hq::{OperationOutcome, OperationResult, UploadOperationsResponse},
     },
 };
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use super::{Exchange, JobError, Moved};
 use crate::{
     log::{entry::operation, slices},
     planted::planted,
-    store::{Advance, Batch, Incoming, Store, StoreError},
+    store::{Advance, Batch, Incoming, LogProgress, Store, StoreError},
 };
 
 /// Most operations of a page, and their bytes unless a single one has more: well below the 4 MiB of a message.
@@ -34,18 +34,26 @@ impl<S: Store> Exchange<S> {
         // What has been brought is in the tables, so that an account number in the answer finds its customer.
         let _ = timeout(TABLES, self.tail.applied()).await;
         let goal = self.store.table_progress().await?.applied_through;
-        let mut moved = Moved::default();
-        let mut page = self.page(self.store.log_progress().await?.uploaded_through, goal).await?;
+        let LogProgress { uploaded_through, mut epoch, .. } = self.store.log_progress().await?;
+        let (mut moved, mut answered) = (Moved::default(), None);
+        let mut page = self.page(uploaded_through, goal).await?;
         while let Some(last) = page.last().map(|operation| operation.counter) {
             let bytes = page.iter().map(prost::Message::encoded_len).sum();
             self.runs.came(Job::Upload, SessionState::Available, moved);
-            // The next page is read while this one is on its way.
-            let (answered, next) = tokio::join!(self.bring(page), self.page(last, goal));
-            let (answered, through) = answered?;
-            moved.add(answered, bytes);
+            // While this page is on its way the next is read, and what was answered to the one before is kept.
+            let (answer, kept, next) =
+                tokio::join!(self.bring(page, &epoch), self.keep(answered.take()), self.page(last, goal));
+            if !kept? {
+                return Ok(moved);
+            }
+            let answer = answer?;
+            moved.add(answer.count, bytes);
             self.runs.came(Job::Upload, SessionState::Uploaded, moved);
-            page = if through == last { next? } else { self.page(through, goal).await? };
+            page = if answer.through == last { next? } else { self.page(answer.through, goal).await? };
+            epoch.clone_from(&answer.epoch);
+            answered = Some(answer);
         }
+        self.keep(answered).await?;
         Ok(moved)
     }
 
@@ -66,48 +74,68 @@ impl<S: Store> Exchange<S> {
         Ok(page)
     }
 
-    /// Brings one page; gives how many operations were answered, and up to which they need not be sent again.
-    async fn bring(&self, page: Vec<common::Operation>) -> Result<(usize, u64), JobError> {
+    /// Brings one page. `known` is the database that has answered until now.
+    async fn bring(&self, page: Vec<common::Operation>, known: &str) -> Result<Answered, JobError> {
         let asked: Vec<(u64, String)> =
             page.iter().map(|operation| (operation.counter, operation.customer_id.clone())).collect();
         let answer = self.hq.upload(page).await?;
         if answer.epoch.is_empty() {
             return Err(JobError::Answer("without an epoch"));
         }
-        let known = self.store.log_progress().await?;
-        let answered = answered(&asked, &answer);
-        self.name(&asked, &answer, answered).await?;
+        let count = answered(&asked, &answer);
         // Another database took them than took those before: it may lack them, so all are sent again.
-        let other = !known.epoch.is_empty() && known.epoch != answer.epoch;
-        let cleared = if planted("the whole page is cleared") { asked.len() } else { answered };
+        let other = !known.is_empty() && known != answer.epoch;
+        let cleared = if planted("the whole page is cleared") { asked.len() } else { count };
         let through = match cleared.checked_sub(1).and_then(|last| asked.get(last)) {
             _ if other => 0,
             Some((counter, _)) => *counter,
             None => return Err(JobError::Answer("none of the operations")),
         };
-        self.store.set_uploaded(through, &answer.epoch).await?;
-        self.metrics.uploaded(answered);
-        Ok((answered, through))
+        let numbers = numbers(&asked, &answer, count);
+        let (known, epoch) = (known.to_owned(), answer.epoch);
+        Ok(Answered { count, through, numbers, known, epoch, at: self.now() })
     }
 
-    /// Applies the account numbers of customers that are real already.
-    async fn name(
-        &self,
-        asked: &[(u64, String)],
-        answer: &UploadOperationsResponse,
-        answered: usize,
-    ) -> Result<(), JobError> {
-        let numbers = asked.iter().zip(&answer.outcomes).take(answered).filter_map(|((_, id), outcome)| {
-            let id: CustomerId = id.parse().ok()?;
-            let number = outcome.account_number.clone();
-            (!number.is_empty()).then_some(Incoming::Account(id, number))
-        });
-        let batch = Batch { incoming: numbers.collect(), advance: Advance::Contact { at: self.now() } };
+    /// Keeps what was answered to a page: the account numbers of customers that are real already, and up to where nothing
+    /// need be sent again. False: 1010 has found another database meanwhile, and has set from where all is sent again.
+    async fn keep(&self, answered: Option<Answered>) -> Result<bool, JobError> {
+        let Some(Answered { count, through, numbers, known, epoch, at }) = answered else { return Ok(true) };
+        let batch = Batch { incoming: numbers, advance: Advance::Contact { at } };
         let applied = self.store.apply(Arc::new(batch)).await?;
         self.watchers.changed(&applied.changed);
         self.named(&applied.named);
-        Ok(())
+        if self.store.log_progress().await?.epoch != known {
+            return Ok(false);
+        }
+        self.store.set_uploaded(through, &epoch).await?;
+        self.metrics.uploaded(count);
+        Ok(true)
     }
+}
+
+/// What headquarters has answered to a page.
+struct Answered {
+    /// How many operations.
+    count: usize,
+    /// Up to here they need not be sent again.
+    through: u64,
+    /// The account numbers of those that are real.
+    numbers: Vec<Incoming>,
+    /// The headquarters database that had answered before, and the one that has now.
+    known: String,
+    epoch: String,
+    /// When.
+    at: Micros,
+}
+
+/// The account numbers of customers that are real already.
+fn numbers(asked: &[(u64, String)], answer: &UploadOperationsResponse, answered: usize) -> Vec<Incoming> {
+    let number = |((_, id), outcome): (&(u64, String), &OperationOutcome)| {
+        let id: CustomerId = id.parse().ok()?;
+        let number = outcome.account_number.clone();
+        (!number.is_empty()).then_some(Incoming::Account(id, number))
+    };
+    asked.iter().zip(&answer.outcomes).take(answered).filter_map(number).collect()
 }
 
 /// How many operations have been answered, from the first on and without a gap.
