@@ -1,10 +1,9 @@
 //! What only SQLite does so: several rows in one statement of a few sizes, and writing back what commits leave.
 
-use std::fmt::Write as _;
-
-use service_kit::database::rows_of_statement;
+use service_kit::database::{lists, push_list, rows_of_statement};
 use sqlx::{QueryBuilder, SqliteConnection};
 use tillsync_proto::CustomerId;
+use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::{
@@ -86,30 +85,22 @@ pub(super) async fn close(store: &SqliteStore) {
     }
 }
 
-/// GUIDs as one JSON parameter: the statement's text does not depend on how many there are.
-fn json(ids: &[CustomerId]) -> String {
-    let mut text = String::with_capacity(2 + ids.len() * 35);
-    text.push('[');
-    for (i, id) in ids.iter().enumerate() {
-        let separator = if i == 0 { "" } else { "," };
-        let _ = write!(text, "{separator}\"{}\"", id.0.simple());
-    }
-    text.push(']');
-    text
-}
-
 pub(super) async fn present(
     connection: &mut SqliteConnection,
     ids: &[CustomerId],
 ) -> Result<Vec<Row>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let mut rows = Vec::new();
+    for ids in lists(&ids) {
+        let mut sql = QueryBuilder::new("select body from customers where id in");
+        push_list(&mut sql, ids);
+        let bodies: Vec<Vec<u8>> = sql.build_query_scalar().fetch_all(&mut *connection).await?;
+        for body in bodies {
+            rows.push(Row::decode(&body)?);
+        }
     }
-    let bodies: Vec<Vec<u8>> = sqlx::query_scalar(ROWS).bind(json(ids)).fetch_all(&mut *connection).await?;
-    bodies.iter().map(|body| Ok(Row::decode(body)?)).collect()
+    Ok(rows)
 }
-
-const ROWS: &str = "select body from customers where id in (select unhex(value) from json_each($1))";
 
 pub(super) async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Result<Applied, StoreError> {
     let mut removed = plan.removed.into_iter();

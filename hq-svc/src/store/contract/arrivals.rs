@@ -7,6 +7,7 @@ use crate::store::{Arrival, ArrivalCounts, Fate, Payload, Plan, Store, StoredPay
 
 on_both!(
     x4_an_operation_arrives_once,
+    x4_a_log_with_gaps_arrives_once_too,
     x4_operations_of_a_page_arrive_in_the_order_of_the_log,
     m6_an_upload_is_told_the_number_that_is_already_there,
     z1_what_cannot_be_used_is_kept_as_it_came,
@@ -31,6 +32,27 @@ async fn x4_an_operation_arrives_once(store: impl TestStore) {
     assert_eq!((answers[0].known, answers[1].known), (false, true));
     assert_eq!(answers[1].customer, Some(id(3)), "the first one counts");
     assert_eq!(store.arrival_counts().await.unwrap(), ArrivalCounts { waiting: 5, set_aside: 0 });
+}
+
+async fn x4_a_log_with_gaps_arrives_once_too(store: impl TestStore) {
+    let page = |counters: Vec<u64>| counters.into_iter().map(|n| arrival(n, id(n), create(n))).collect();
+    // More than a list of a statement holds.
+    let even: Vec<u64> = (1..=300).map(|n| 2 * n).collect();
+    let answers = arrive(&store, "s1", page(even)).await;
+    assert!(answers.iter().all(|answer| !answer.known));
+    let answers = arrive(&store, "s1", page((1..=600).collect())).await;
+    let known: Vec<bool> = answers.iter().map(|answer| answer.known).collect();
+    assert_eq!(known, (1..=600).map(|n| n % 2 == 0).collect::<Vec<_>>());
+    let due = store.due(None, 0, Micros(0), 1_000, usize::MAX).await.unwrap();
+    // Every third is judged, and then those between: lists and runs.
+    let (third, rest): (Vec<_>, Vec<_>) = due.iter().map(|due| due.seq).partition(|seq| seq % 3 == 0);
+    for part in [third, rest] {
+        let verdict = |seq| Verdict { seq, fate: completed() };
+        let verdicts = part.into_iter().map(verdict).collect();
+        store.settle(&[Plan { verdicts, ..Plan::of(Write::Nothing) }]).await.unwrap();
+    }
+    assert_eq!(store.arrival_counts().await.unwrap(), ArrivalCounts { waiting: 0, set_aside: 0 });
+    assert_eq!(store.head().await.unwrap().arrivals_completed, 600);
 }
 
 async fn x4_operations_of_a_page_arrive_in_the_order_of_the_log(store: impl TestStore) {

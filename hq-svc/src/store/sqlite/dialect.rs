@@ -1,4 +1,5 @@
-//! What only SQLite does so: new rows are bound, lists are one JSON parameter, and whoever writes has the only writer.
+//! What only SQLite does so: new rows and long lists are bound, other lists are one JSON parameter, and whoever writes has
+//! the only writer.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -6,10 +7,10 @@ use std::{
 };
 
 use service_kit::{
-    database::{BEGIN_IMMEDIATE, Sqlite, rows_of_statement},
+    database::{BEGIN_IMMEDIATE, Sqlite, lists, push_list, rows_of_statement},
     lease::Lease,
 };
-use sqlx::{QueryBuilder, SqliteConnection};
+use sqlx::{FromRow, QueryBuilder, SqliteConnection, sqlite::SqliteRow};
 use tillsync_proto::{ChannelId, Job, Micros};
 use uuid::Uuid;
 
@@ -23,12 +24,10 @@ use crate::store::{
 pub(super) const LOCK_PROFILE: &str = sql::PROFILE;
 /// The same of flags and definitions.
 pub(super) const LOCK_CONFIGURATION: &str = sql::CONFIGURATION;
-const VERSIONS: &str =
-    "select id, version from customers where id in (select unhex(value, '-') from json_each($1))";
-const STORED: &str = "select version, fingerprint, body from customers \
-     where id in (select unhex(value, '-') from json_each($1))";
-const ERASED: &str =
-    "select customer_id from erasures where customer_id in (select unhex(value, '-') from json_each($1))";
+const VERSIONS: &str = "select id, version from customers where id in";
+const STORED: &str = "select version, fingerprint, body from customers where id in";
+const ANY_ERASED: &str = "select exists (select 1 from erasures)";
+const ERASED: &str = "select customer_id from erasures where customer_id in";
 const INSERT: &str = "insert into customers (id, account_number, version, fingerprint, body) ";
 const REPLACE: &str = "update customers set version = new.version, body = new.body \
      from (select unhex(value ->> 0, '-') as id, value ->> 1 as version, value ->> 2 as body \
@@ -39,7 +38,7 @@ const DELETE_TERMS: &str = "delete from customer_terms where (kind, term, custom
      (select value ->> 0, value ->> 1, unhex(value ->> 2, '-') from json_each($1))";
 const COMPLETE: &str = "update arrivals set online_operation_completed = 1, attempts = attempts + 1, \
      next_attempt_at = null, reason = null, message = null \
-     where online_operation_completed = 0 and arrival_seq in (select value from json_each($1))";
+     where online_operation_completed = 0 and arrival_seq";
 const EDITS: &str = "insert into edits_applied (customer_id, channel_id, counter) \
      select unhex(value ->> 0, '-'), value ->> 1, value ->> 2 from json_each($1) where true \
      on conflict (customer_id, channel_id) do update set counter = max(counter, excluded.counter)";
@@ -69,11 +68,10 @@ const REQUEST_RUNS: &str = "insert into run_requests (job, channel_id, request) 
 
 const ARRIVE: &str = "insert into arrivals \
      (channel_id, counter, customer_id, kind, operation, raw, arrived_at, reason, message, logged_at) ";
-const ACCOUNTS: &str = "select id, account_number from customers \
-     where id in (select unhex(value, '-') from json_each($1))";
+const ACCOUNTS: &str = "select id, account_number from customers where id in";
 const STANDING: &str = "select a.counter, a.customer_id, a.logged_at, a.reason, c.account_number \
      from arrivals a left join customers c on c.id = a.customer_id \
-     where a.channel_id = $1 and a.counter in (select value from json_each($2))";
+     where a.channel_id = ";
 
 /// A SQLite file has one process, which may do everything.
 #[expect(clippy::unused_async, reason = "PostgreSQL has to be asked")]
@@ -113,7 +111,12 @@ pub(super) async fn after_erasing(db: &Sqlite) -> Result<()> {
 
 /// Those of the customers that are erased.
 pub(super) async fn erased(db: &Sqlite, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-    Ok(sqlx::query_scalar(ERASED).bind(guids(ids)?).fetch_all(&db.readers).await?)
+    let any: bool = sqlx::query_scalar(ANY_ERASED).fetch_one(&db.readers).await?;
+    if !any {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(Uuid,)> = of_ids(&mut *db.readers.acquire().await?, ERASED, ids).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// The row of `hq_head`. The transaction has the only writer, which is what puts all changes of customers in one
@@ -135,25 +138,49 @@ pub(super) async fn save_head(connection: &mut SqliteConnection, head: HeadRow) 
     Ok(())
 }
 
-/// GUIDs as one JSON parameter.
-fn guids(ids: &[Uuid]) -> Result<String> {
-    rows::write(&ids)
+/// The rows of some customers.
+async fn of_ids<T>(connection: &mut SqliteConnection, sql: &'static str, ids: &[Uuid]) -> Result<Vec<T>>
+where
+    T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    let mut found = Vec::new();
+    for ids in lists(ids) {
+        let mut query = QueryBuilder::new(sql);
+        push_list(&mut query, ids);
+        found.append(&mut query.build_query_as().fetch_all(&mut *connection).await?);
+    }
+    Ok(found)
+}
+
+/// Adds which numbers are meant: those from one to another if they are all between, which is so for what was logged or has
+/// arrived one after the other, or else a list. `numbers` are one of the [`parts`].
+fn push_numbers(query: &mut QueryBuilder<sqlx::Sqlite>, numbers: &[i64]) {
+    match numbers {
+        [first, .., last] if is_run(numbers) => {
+            query.push(" between ").push_bind(*first).push(" and ").push_bind(*last);
+        }
+        _ => push_list(query.push(" in"), numbers),
+    }
+}
+
+/// Numbers in order, each once, in parts that [`push_numbers`] takes.
+fn parts(numbers: &[i64]) -> Box<dyn Iterator<Item = &[i64]> + Send + '_> {
+    if is_run(numbers) { Box::new(std::iter::once(numbers)) } else { Box::new(lists(numbers)) }
+}
+
+/// Whether numbers in order, each once, have no gaps.
+fn is_run(numbers: &[i64]) -> bool {
+    let count = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
+    matches!(numbers, [first, .., last] if last - first == count - 1)
 }
 
 pub(super) async fn versions(connection: &mut SqliteConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<(Uuid, i64)> = sqlx::query_as(VERSIONS).bind(guids(ids)?).fetch_all(connection).await?;
+    let rows: Vec<(Uuid, i64)> = of_ids(connection, VERSIONS, ids).await?;
     Ok(rows.into_iter().collect())
 }
 
 pub(super) async fn stored(connection: &mut SqliteConnection, ids: &[Uuid]) -> Result<Vec<Stored>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let found = sqlx::query_as(STORED).bind(guids(ids)?).fetch_all(connection).await?;
-    found.into_iter().map(rows::stored).collect()
+    of_ids(connection, STORED, ids).await?.into_iter().map(rows::stored).collect()
 }
 
 pub(super) async fn write_customers(tx: &mut SqliteConnection, batch: &Batch) -> Result<()> {
@@ -199,11 +226,15 @@ pub(super) async fn judge(tx: &mut SqliteConnection, batch: &Batch) -> Result<i6
     if !batch.overwritten.is_empty() {
         sqlx::query(OVERWRITTEN).bind(rows::write(&batch.overwritten)?).execute(&mut *tx).await?;
     }
-    if batch.completed.is_empty() {
-        return Ok(0);
+    let (mut completed, mut done) = (batch.completed.clone(), 0);
+    completed.sort_unstable();
+    completed.dedup();
+    for part in parts(&completed) {
+        let mut query = QueryBuilder::new(COMPLETE);
+        push_numbers(&mut query, part);
+        done += query.build().execute(&mut *tx).await?.rows_affected();
     }
-    let done = sqlx::query(COMPLETE).bind(rows::write(&batch.completed)?).execute(tx).await?;
-    Ok(rows::number(done.rows_affected()))
+    Ok(rows::number(done))
 }
 
 /// Takes a page of operations. Whoever writes is alone: what stands there is looked up first, and the rest is new.
@@ -219,12 +250,15 @@ pub(super) async fn arrive(
         new.push((row.operation.map(rows::write).transpose()?, row));
     }
     let mut tx = db.writer.begin_with(BEGIN_IMMEDIATE).await?;
-    let standing: Vec<arrived::StandingColumns> = sqlx::query_as(STANDING)
-        .bind(channel.as_str())
-        .bind(rows::write(&counters)?)
-        .fetch_all(&mut *tx)
-        .await?;
-    let mut standing: HashMap<i64, _> = standing.into_iter().map(|row| (row.0, row)).collect();
+    let sorted: Vec<i64> = new.iter().map(|(_, row)| row.counter).collect();
+    let mut standing: HashMap<i64, arrived::StandingColumns> = HashMap::new();
+    for part in parts(&sorted) {
+        let mut query = QueryBuilder::new(STANDING);
+        query.push_bind(channel.as_str()).push(" and a.counter");
+        push_numbers(&mut query, part);
+        let there: Vec<arrived::StandingColumns> = query.build_query_as().fetch_all(&mut *tx).await?;
+        standing.extend(there.into_iter().map(|row| (row.0, row)));
+    }
     new.retain(|(_, row)| !standing.contains_key(&row.counter));
     let mut rows = new.iter_mut();
     while rows.len() > 0 {
@@ -239,8 +273,7 @@ pub(super) async fn arrive(
     let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
     sqlx::query(sql::COUNT_ARRIVED).bind(channel.as_str()).bind(count).execute(&mut *tx).await?;
     let customers: Vec<Uuid> = new.iter().filter_map(|(_, row)| row.customer).collect();
-    let accounts: Vec<(Uuid, String)> =
-        sqlx::query_as(ACCOUNTS).bind(guids(&customers)?).fetch_all(&mut *tx).await?;
+    let accounts: Vec<(Uuid, String)> = of_ids(&mut tx, ACCOUNTS, &customers).await?;
     tx.commit().await?;
     let accounts: HashMap<Uuid, String> = accounts.into_iter().collect();
     let new_counters: HashSet<i64> = new.iter().map(|(_, row)| row.counter).collect();
