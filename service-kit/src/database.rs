@@ -37,9 +37,9 @@ const MIGRATE_ATTEMPTS: u32 = 5;
 const MMAP_BYTES: &str = "67108864";
 const WRITER_CACHE_KIB: &str = "-65536";
 const READER_CACHE_KIB: &str = "-4096";
-/// Rows that the thread of a SQLite connection reads ahead of who asked for them: about a page of what is read in pages.
-/// With fewer the two wake each other for every row.
-const ROWS_AHEAD: usize = 1_024;
+/// Rows that the thread of a SQLite connection reads ahead of who asked for them. Beyond them the two wake each other for
+/// every row, so whoever reads many asks for no more at once.
+pub const ROWS_AHEAD: usize = 1_024;
 
 /// How far the thread that writes what can be built again stands behind those that answer callers (`nice`).
 const BACKGROUND_NICE: i32 = 5;

@@ -1,5 +1,6 @@
 //! The log of what channels have uploaded.
 
+use service_kit::database::ROWS_AHEAD;
 use sqlx::AssertSqlSafe;
 use tillsync_proto::Micros;
 use tokio_stream::StreamExt as _;
@@ -15,19 +16,25 @@ pub(super) async fn due(
     limit: usize,
     max_bytes: usize,
 ) -> Result<Vec<Due>> {
-    let (mut page, mut budget) = (Vec::new(), rows::Budget::new(max_bytes));
-    let query = sqlx::query_as(AssertSqlSafe(sql::due(channel.is_some())));
-    let query = query.bind(after).bind(now.0).bind(rows::limit(limit));
-    let query = channel.into_iter().fold(query, |query, channel| query.bind(channel));
-    let mut found = query.fetch(reads(db));
-    while let Some(row) = found.next().await {
-        let row: rows::DueColumns = row?;
-        if !budget.takes(rows::due_len(&row)) {
-            break;
+    let (mut page, mut budget, mut after) = (Vec::<Due>::new(), rows::Budget::new(max_bytes), after);
+    loop {
+        let (there, part) = (page.len(), ROWS_AHEAD.min(limit - page.len()));
+        let query = sqlx::query_as(AssertSqlSafe(sql::due(channel.is_some())));
+        let query = query.bind(after).bind(now.0).bind(rows::limit(part));
+        let query = channel.into_iter().fold(query, |query, channel| query.bind(channel));
+        let mut found = query.fetch(reads(db));
+        while let Some(row) = found.next().await {
+            let row: rows::DueColumns = row?;
+            if !budget.takes(rows::due_len(&row)) {
+                return Ok(page);
+            }
+            page.push(rows::due(row));
         }
-        page.push(rows::due(row));
+        match page.last() {
+            Some(last) if page.len() - there == part && page.len() < limit => after = last.seq,
+            _ => return Ok(page),
+        }
     }
-    Ok(page)
 }
 
 pub(super) async fn counts(db: &Db) -> Result<ArrivalCounts> {

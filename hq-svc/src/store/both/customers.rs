@@ -1,6 +1,6 @@
 //! The master: everything that changes a customer, and what reads customers.
 
-use service_kit::lease::Lease;
+use service_kit::{database::ROWS_AHEAD, lease::Lease};
 use sqlx::AssertSqlSafe;
 use tillsync_proto::{Criterion, CustomerRef, search::card};
 use tokio::sync::Mutex;
@@ -159,21 +159,29 @@ pub(super) async fn find(db: &Db, criterion: &Criterion) -> Result<Vec<Hit>> {
 }
 
 pub(super) async fn changes(db: &Db, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<FeedRecord>> {
-    let (mut page, mut budget) = (Vec::<FeedRecord>::new(), rows::Budget::new(max_bytes));
-    let query = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(limit));
-    let mut found = query.fetch(reads(db));
-    while let Some(row) = found.next().await {
-        let (version, fingerprint, body, channel, counter): rows::FeedColumns = row?;
-        if page.last().is_none_or(|last| last.stored.record.version != rows::count(version)) {
-            if !budget.takes(body.len()) {
-                break;
+    let (mut page, mut budget, mut after) = (Vec::<FeedRecord>::new(), rows::Budget::new(max_bytes), after);
+    loop {
+        let (there, part) = (page.len(), ROWS_AHEAD.min(limit - page.len()));
+        let query = sqlx::query_as(sql::CHANGES).bind(rows::number(after)).bind(rows::limit(part));
+        let mut found = query.fetch(reads(db));
+        while let Some(row) = found.next().await {
+            let (version, fingerprint, body, channel, counter): rows::FeedColumns = row?;
+            if page.last().is_none_or(|last| last.stored.record.version != rows::count(version)) {
+                if !budget.takes(body.len()) {
+                    return Ok(page);
+                }
+                let stored = rows::stored((version, fingerprint, body))?;
+                page.push(FeedRecord { stored, included: Included::default() });
             }
-            let stored = rows::stored((version, fingerprint, body))?;
-            page.push(FeedRecord { stored, included: Included::default() });
+            if let Some(last) = page.last_mut() {
+                last.included.0.extend(channel.zip(counter.map(rows::count)));
+            }
         }
-        if let Some(last) = page.last_mut() {
-            last.included.0.extend(channel.zip(counter.map(rows::count)));
+        match page.last() {
+            Some(last) if page.len() - there == part && page.len() < limit => {
+                after = last.stored.record.version;
+            }
+            _ => return Ok(page),
         }
     }
-    Ok(page)
 }
