@@ -35,7 +35,7 @@ pub(crate) async fn run<S: Store>(hq: Headquarters<S>, shutdown: CancellationTok
     loop {
         let looking = async {
             tokio::time::sleep(PAUSE).await;
-            if let Err(error) = hq.notice_duplicates().await {
+            if let Err(error) = hq.notice_in_turn().await {
                 error!(error = %Chain(&error), "possible duplicates cannot be looked for; it will be tried again");
             }
         };
@@ -47,20 +47,37 @@ pub(crate) async fn run<S: Store>(hq: Headquarters<S>, shutdown: CancellationTok
 
 impl<S: Store> Headquarters<S> {
     /// Looks at the customers that have changed since the last time; gives how many pairs it has noticed.
+    #[cfg(test)]
     pub async fn notice_duplicates(&self) -> store::Result<usize> {
         let mut noticed = 0;
-        loop {
-            let through = self.store.duplicates_through().await?;
-            let changed = self.store.records(through, BATCH, BATCH_BYTES).await?;
-            let Some(last) = changed.last() else { return Ok(noticed) };
-            let last = last.version;
-            let pairs = self.pairs_of(&changed).await?;
-            let now = Micros(self.clock.wall_micros());
-            let note = || self.store.note_pairs(&pairs, last, now);
-            transaction("note possible duplicates", &self.ids, note).await?;
-            metrics::duplicates(pairs.len());
-            noticed += pairs.len();
+        while let Some(pairs) = self.notice_batch().await? {
+            noticed += pairs;
         }
+        Ok(noticed)
+    }
+
+    /// The same, one batch at a time while customers wait to become real: for them somebody waits.
+    async fn notice_in_turn(&self) -> store::Result<()> {
+        while self.notice_batch().await?.is_some() {
+            if self.store.arrival_counts().await?.waiting > BATCH as u64 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the next of them; gives how many pairs it has noticed. `None`: none has changed.
+    async fn notice_batch(&self) -> store::Result<Option<usize>> {
+        let through = self.store.duplicates_through().await?;
+        let changed = self.store.records(through, BATCH, BATCH_BYTES).await?;
+        let Some(last) = changed.last() else { return Ok(None) };
+        let last = last.version;
+        let pairs = self.pairs_of(&changed).await?;
+        let now = Micros(self.clock.wall_micros());
+        let note = || self.store.note_pairs(&pairs, last, now);
+        transaction("note possible duplicates", &self.ids, note).await?;
+        metrics::duplicates(pairs.len());
+        Ok(Some(pairs.len()))
     }
 
     async fn pairs_of(&self, changed: &[Record]) -> store::Result<Vec<Pair>> {
