@@ -227,7 +227,8 @@ fn read(operation: common::Operation) -> Arrival {
     let counter = i64::try_from(operation.counter).unwrap_or_default();
     let customer = operation.customer_id.parse::<CustomerId>().ok();
     let logged_at = convert::micros(operation.log_time.as_ref());
-    let checked = convert::operation(operation.clone()).and_then(|operation| {
+    let raw = operation.encode_to_vec();
+    let checked = convert::operation(operation).and_then(|operation| {
         operation.validate()?;
         match &operation.change {
             // The values of an update are validated when they are applied; a NUL would break the views.
@@ -239,10 +240,7 @@ fn read(operation: common::Operation) -> Arrival {
     });
     let payload = match checked {
         Ok(operation) => Payload::Good(operation),
-        Err(violations) => Payload::Bad {
-            raw: operation.encode_to_vec(),
-            message: violations.to_string().replace('\0', " "),
-        },
+        Err(violations) => Payload::Bad { raw, message: violations.to_string().replace('\0', " ") },
     };
     Arrival { counter, customer, logged_at, payload }
 }
