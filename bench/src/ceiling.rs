@@ -221,16 +221,16 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
 }
 
 /// A client with its callers.
-struct Driver<'a> {
-    client: Client,
-    callers: Arc<Callers>,
-    bed: &'a Bed,
-    connections: u16,
+pub(crate) struct Driver<'a> {
+    pub client: Client,
+    pub callers: Arc<Callers>,
+    pub bed: &'a Bed,
+    pub connections: u16,
 }
 
 impl Driver<'_> {
     /// Both kinds of call in turn, and how many creates failed; nothing if the client is not installed.
-    async fn round(&self, length: Duration) -> Result<Option<(Round, u64)>, Error> {
+    pub async fn round(&self, length: Duration) -> Result<Option<(Round, u64)>, Error> {
         let (clock, store, watched) = (&self.bed.clock, self.bed.store(), &self.bed.fleet.watched);
         let start = Usages::now(watched).await;
         let Some(pings) = self.calls(Kind::Ping, length).await? else { return Ok(None) };
@@ -261,7 +261,8 @@ impl Driver<'_> {
         Some(used.cpu_s * 1e6 / (calls as f64).max(1.0))
     }
 
-    async fn calls(&self, kind: Kind, length: Duration) -> Result<Option<Calls>, Error> {
+    /// Calls of one kind for so long; nothing if the client is not installed.
+    pub async fn calls(&self, kind: Kind, length: Duration) -> Result<Option<Calls>, Error> {
         if self.client == Client::Tonic {
             return Ok(Some(Callers::run(&self.callers, &self.bed.generator, kind, length).await));
         }

@@ -25,6 +25,7 @@ use crate::{
     shelter::ShelterArgs,
     site::SiteArgs,
     slo::Slo,
+    steady::SteadyArgs,
     way::Credentials,
 };
 
@@ -80,14 +81,14 @@ pub enum Command {
     /// How well async creates are sheltered from headquarters: their latency while it is idle, saturated, out, and taking in
     /// what waits; and what a sync create adds.
     Shelter(ShelterArgs),
+    /// What a store keeps up: async creates at a steady rate for minutes, how far its tables are behind, who waits, memory.
+    Steady(SteadyArgs),
     /// Shows how well the generator keeps time on this machine, and how much it can drive, beside h2load if that is
     /// installed.
     Pacing(PacingArgs),
-    /// Answers the same questions without services, in virtual time: chains of thousands of stores, a whole day, in
-    /// seconds.
+    /// Answers the same questions without services, in virtual time: chains of thousands of stores, a whole day, in seconds.
     Plan(Box<PlanArgs>),
-    /// Which stores should create async, when, and how the answer moves with headquarters and schedules; in virtual
-    /// time.
+    /// Which stores should create async, when, and how the answer moves with headquarters and schedules; in virtual time.
     WhatIf(Box<WhatIfArgs>),
     /// Plots what each preset of the emulator does to sync creates under rising load; in virtual time.
     Profiles(ProfilesArgs),

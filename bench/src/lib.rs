@@ -69,6 +69,7 @@ pub mod shelter;
 pub mod site;
 pub mod slo;
 pub mod stats;
+pub mod steady;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -115,6 +116,7 @@ pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
         Some(Command::Drain(args)) => drain::drain(args).await,
         Some(Command::Searches(args)) => searches::searches(args).await,
         Some(Command::Shelter(args)) => shelter::shelter(args).await,
+        Some(Command::Steady(args)) => steady::steady(args).await,
         Some(Command::Pacing(args)) => pacing::pacing(args).await,
         Some(Command::Ledger(args)) => check_ledger(args).await,
         Some(Command::Report(args)) => render_report(&args),

@@ -1,5 +1,6 @@
 //! How fast a store finds customers among many, while others are created: by a word of the name, by e-mail, by the
 //! beginning of a phone number, by account number. Those who are looked for were made all along, so they lie everywhere.
+//! And how many it takes that are new, among so many: the same callers, closed-loop, in turn with the empty call.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -19,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bed::{Bed, BedArgs, customers, follow, level, ms, seconds},
     callers::{Callers, Kind, Paced},
+    ceiling::{Client, Driver},
     cli::within,
     customers::{customer, guid, rng_of},
     error::Error,
+    progress::Progress,
     result::{ServiceUsage, TwoPercentiles},
     services::Store,
-    stats::Durations,
+    stats::{Durations, Spread},
     usage::Usages,
 };
 
@@ -45,9 +48,12 @@ pub struct SearchesArgs {
     /// Creates per second meanwhile, 0 to 100000.
     #[arg(long, default_value = "2000", value_parser = rate, allow_negative_numbers = true)]
     pub creates: f64,
-    /// Seconds of each kind of search, 0.25 to 3600.
+    /// Seconds of each kind of search, of the empty call and of creates, 0.25 to 3600.
     #[arg(long, default_value = "5", value_parser = seconds, allow_negative_numbers = true)]
     pub seconds: f64,
+    /// Rounds of empty calls and creates among so many customers, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
     /// Where.
     #[command(flatten)]
     pub bed: BedArgs,
@@ -117,11 +123,15 @@ impl Known {
 pub struct Among {
     /// How many there were at the beginning.
     pub customers: u64,
+    /// Acknowledged creates per second, closed-loop, before the searches.
+    pub most_creates_per_s: Spread,
+    /// The same, of the empty calls that the store takes in turn with them.
+    pub to_empty: Spread,
     /// Creates per second meanwhile, as they were acknowledged.
     pub creates_per_s: f64,
     /// The kinds of search.
     pub searches: Vec<Search>,
-    /// What each service used meanwhile, and its memory.
+    /// What each service used meanwhile, creates closed-loop included, and its memory.
     pub services: Vec<ServiceUsage>,
 }
 
@@ -171,6 +181,7 @@ pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
     bed.hold_jobs(true).await?;
 
     let callers = bed.callers(CALLERS, CONNECTIONS, args.bed.seed).await?;
+    let progress = Progress::new(true, None);
     let mut found = Vec::new();
     for size in &args.customers {
         while store.status().await?.customers < *size {
@@ -179,7 +190,18 @@ pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
         }
         level(store).await?;
         let customers = store.status().await?.customers;
+        progress.say(&format!("{customers} customers are there; it is measured"));
         let before = Usages::now(&bed.fleet.watched).await;
+        let driver = Driver {
+            client: Client::Tonic,
+            callers: Arc::clone(&callers),
+            bed: &bed,
+            connections: CONNECTIONS,
+        };
+        let mut rounds = Vec::new();
+        for _ in 0..args.rounds {
+            rounds.extend(driver.round(Duration::from_secs_f64(args.seconds)).await?.map(|(round, _)| round));
+        }
         let stop = CancellationToken::new();
         let searching = async {
             let mut searches = Vec::new();
@@ -198,7 +220,14 @@ pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
         let (searches, created) = tokio::join!(searching, creating);
         let creates_per_s = created?.per_s();
         let services = Usages::now(&bed.fleet.watched).await.since(&before);
-        found.push(Among { customers, creates_per_s, searches, services });
+        found.push(Among {
+            customers,
+            most_creates_per_s: Spread::of(rounds.iter().map(|round| round.create_per_s)),
+            to_empty: Spread::of(rounds.iter().map(|round| round.ratio)),
+            creates_per_s,
+            searches,
+            services,
+        });
         level(store).await?;
     }
     drop(callers);
@@ -277,7 +306,13 @@ fn render(found: &[Among]) -> String {
             .iter()
             .map(|usage| format!("{} {:.0} MB", usage.name, usage.rss_bytes / 1e6))
             .collect();
-        text += &format!("          memory: {}\n", used.join(", "));
+        text += &format!(
+            "          {CALLERS} callers created {:.0} per second, {:.2} of empty calls; memory: {}\n",
+            among.most_creates_per_s.median,
+            among.to_empty.median,
+            used.join(", ")
+        );
     }
-    text + "\nMilliseconds from one search to its answer, one at a time, while creates come in at the rate shown.\n"
+    text + "\nMilliseconds from one search to its answer, one at a time, while creates come in at the rate shown.\nCreates and empty calls \
+        closed-loop, in turn; medians.\n"
 }

@@ -7,7 +7,7 @@ use tillsync::{
     cli::{Cli, Command},
     costs, drain, report,
     searches::{self, SearchesArgs},
-    shelter,
+    shelter, steady,
 };
 
 fn command(arguments: &[&str]) -> Command {
@@ -41,11 +41,29 @@ async fn customers_are_found_among_others_while_some_are_created() {
     let Command::Searches(args) = searches else { panic!("searches were asked for") };
     let found = searches::measure(&args).await.unwrap();
     assert!(found.len() == 1 && found[0].customers >= 1_000 && found[0].creates_per_s > 0.0, "{found:?}");
+    assert!(found[0].to_empty.median > 0.0, "{found:?}");
     for search in &found[0].searches {
         assert!(search.answer_ms.count > 0 && search.missed == 0, "{search:?}");
     }
     let unsorted = SearchesArgs { customers: vec![2_000, 1_000], ..args };
     assert!(searches::measure(&unsorted).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_keeps_up_is_seen_from_its_tables_and_from_who_waits() {
+    for (jobs, waits) in [(&[][..], true), (&["--jobs"][..], false)] {
+        let arguments = ["steady", "--one-process", "--creates", "100", "--seconds", "2"];
+        let Command::Steady(args) = command(&[&arguments[..], jobs].concat()) else {
+            panic!("a steady rate was asked for")
+        };
+        let found = steady::measure(&args).await.unwrap();
+        assert!(found.create_ms.count > 100 && found.failed == 0 && found.empty_per_s > 0.0, "{found:?}");
+        // The tables are made a second after the log at most, and never in the same instant.
+        assert!(found.course.behind_s > 0.0 && found.course.rss_bytes[2] > 0.0, "{found:?}");
+        // Without the exchange nobody gets a number, so everybody waits.
+        let waiting = found.course.waiting[1];
+        assert!(if waits { waiting > 100 } else { waiting < found.create_ms.count }, "{found:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
