@@ -1,5 +1,7 @@
 //! Opens the two databases. Which one is said by the URL's scheme, once, in `main`.
 
+mod statements;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -10,14 +12,15 @@ use std::{
 };
 
 use sqlx::{
-    Connection as _, Encode, Executor as _, PgPool, QueryBuilder, SqlSafeStr as _, SqliteConnection,
-    SqlitePool, Type,
+    Connection as _, Executor as _, PgPool, SqlSafeStr as _, SqliteConnection, SqlitePool,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use statements::{lists, push_list, rows_of_statement};
 
 use crate::damage::{MAX_LOOKED_THROUGH, Trouble, guard, keep_open, trouble, unsound};
 
@@ -284,41 +287,6 @@ async fn in_background(
         let _ = connected.send(runtime.block_on(connecting));
     })?;
     connection.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
-}
-
-/// How many rows a statement on SQLite writes: as many as there are of a few sizes, so that there are few texts and each
-/// is prepared once.
-const STATEMENT_ROWS: [usize; 5] = [256, 64, 16, 4, 1];
-
-/// Takes the rows of the next statement on SQLite, at most 256; none at the end. With values that are bound a row costs
-/// half of what it costs as JSON that the database takes apart.
-pub fn rows_of_statement<T>(rows: &mut impl ExactSizeIterator<Item = T>) -> Vec<T> {
-    let size = STATEMENT_ROWS.into_iter().find(|size| *size <= rows.len()).unwrap_or_default();
-    rows.take(size).collect()
-}
-
-/// Most values of a list in a statement on SQLite, and how many a short one has.
-const LIST: usize = 256;
-const SHORT_LIST: usize = 16;
-
-/// What is looked for on SQLite, in parts that [`push_list`] takes. No part has more rows than a connection reads ahead: who
-/// asks and who reads never wait for each other row by row.
-pub fn lists<T>(values: &[T]) -> impl Iterator<Item = &[T]> {
-    values.chunks(LIST)
-}
-
-/// Adds a part of [`lists`], bound and in brackets. Its last value is repeated up to one of two sizes, so that there are few
-/// texts and each is prepared once.
-pub fn push_list<'a, T>(query: &mut QueryBuilder<sqlx::Sqlite>, values: &'a [T])
-where
-    &'a T: Encode<'a, sqlx::Sqlite> + Type<sqlx::Sqlite>,
-{
-    let size = if values.len() > SHORT_LIST { LIST } else { SHORT_LIST };
-    let mut list = query.push(" (").separated(", ");
-    for value in values.iter().chain(values.last().into_iter().cycle()).take(size) {
-        list.push_bind(value);
-    }
-    query.push(")");
 }
 
 /// Connects to PostgreSQL and brings the tables up to date. Every connection commits with `synchronous_commit=on` at
