@@ -9,13 +9,17 @@ use tillsync_proto::{
     feed::FeedRecord,
     pb::{common::FeedCursor, hq::Resync},
 };
+use tokio::task::yield_now;
 
 use super::{Exchange, JobError, Moved};
 use crate::{
     log::entry::{Entry, Row},
     rts,
-    store::{Advance, Batch, Incoming, Store, StoreError},
+    store::{Advance, Batch, Incoming, Store},
 };
+
+/// Records that are read without a break: others wait for the thread, among them the page that is applied meanwhile.
+const AT_ONCE: usize = 64;
 
 /// A page of changes, read.
 struct Page {
@@ -98,10 +102,7 @@ impl<S: Store> Exchange<S> {
             true => Some(self.store.log_progress().await?.uploaded_through),
             false => None,
         };
-        let (records, epoch) = (page.records, next.epoch.clone());
-        // On a thread that may be busy for some milliseconds.
-        let read = tokio::task::spawn_blocking(move || read(records, &epoch, included, new));
-        let incoming = read.await.map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+        let incoming = read(page.records, &next.epoch, included, new).await;
         let unreadable = incoming.iter().filter(|incoming| incoming.is_none()).count();
         (0..unreadable).for_each(|_| self.metrics.unreadable());
         let incoming = incoming.into_iter().flatten().collect();
@@ -140,8 +141,13 @@ impl<S: Store> Exchange<S> {
 
 /// Reads records; none in the place of one that cannot be read. `new`: what the tables keep of one that is new is worked out
 /// here, beside the page before it, and not between two statements.
-fn read(records: Vec<FeedRecord>, epoch: &str, included: Option<u64>, new: bool) -> Vec<Option<Incoming>> {
-    let read = |record: FeedRecord| {
+async fn read(
+    records: Vec<FeedRecord>,
+    epoch: &str,
+    included: Option<u64>,
+    new: bool,
+) -> Vec<Option<Incoming>> {
+    let entry = |record: FeedRecord| {
         let row = rts::row(Some(record.read().ok()?), epoch).ok()?;
         let entry = Entry::new(Row { included: included.unwrap_or(row.included), ..row });
         if new {
@@ -149,5 +155,12 @@ fn read(records: Vec<FeedRecord>, epoch: &str, included: Option<u64>, new: bool)
         }
         Some(Incoming::Entry(Arc::new(entry)))
     };
-    records.into_iter().map(read).collect()
+    let mut read = Vec::with_capacity(records.len());
+    for record in records {
+        read.push(entry(record));
+        if read.len() % AT_ONCE == 0 {
+            yield_now().await;
+        }
+    }
+    read
 }
