@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::{database::DatabaseUrl, door::DoorConfig, way::Credentials, web::Origin};
+use service_kit::{database::DatabaseUrl, door::DoorConfig, network::Network, way::Credentials, web::Origin};
 use tillsync_proto::ChannelId;
 
 use crate::terminal::TerminalConfig;
@@ -35,6 +35,8 @@ pub struct Config {
     pub door: DoorConfig,
     /// What headquarters is shown, or the store by its terminal.
     pub credentials: Credentials,
+    /// How it reaches them.
+    pub network: Network,
     /// How many of the newest log entries are kept, beyond those that are still needed.
     pub retained: u64,
 }
@@ -68,6 +70,7 @@ impl Config {
             web_origins: Vec::new(),
             door: DoorConfig::default(),
             credentials: Credentials::default(),
+            network: Network::default(),
         }
     }
 

@@ -19,6 +19,7 @@
 //! | `error`, `status` | why something was refused, and what that is in gRPC |
 //! | `watchers`, `metrics` | who is told, and what is counted |
 //! | `planted` | bugs that tests plant |
+//! | `simulation` | the service on a simulated disk |
 
 #![allow(clippy::duplicate_mod, reason = "the rooms of store/both are compiled for each database")]
 
@@ -39,6 +40,8 @@ mod others;
 mod planted;
 mod report;
 mod rts;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod status;
 mod store;
 mod terminal;

@@ -6,11 +6,11 @@ use service_kit::{
     clock::{Clock, Ids},
     config::Chain,
     database::{self, DatabaseUrl},
+    network::Incoming,
     serve::{Boxed, ServeError, Server},
     way::{Route, WayError},
 };
 use tokio::{
-    net::TcpListener,
     sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
@@ -176,13 +176,23 @@ async fn go_on_behind<S: Store>(store: &S, identity: Uuid) -> Result<(), OpenErr
 /// [`ServeError`].
 #[must_use]
 pub fn serve(
-    listener: TcpListener,
+    incoming: impl Into<Incoming>,
     shutdown: CancellationToken,
     channel: Channel,
 ) -> Boxed<'static, Result<(), ServeError>> {
-    match channel.0 {
-        Opened::Sqlite(deps) => Box::pin(deps.serve(listener, shutdown)),
-        Opened::Postgres(deps) => Box::pin(deps.serve(listener, shutdown)),
+    channel.serve(incoming.into(), shutdown)
+}
+
+impl Channel {
+    fn serve(
+        self,
+        incoming: Incoming,
+        shutdown: CancellationToken,
+    ) -> Boxed<'static, Result<(), ServeError>> {
+        match self.0 {
+            Opened::Sqlite(deps) => Box::pin(deps.serve(incoming, shutdown)),
+            Opened::Postgres(deps) => Box::pin(deps.serve(incoming, shutdown)),
+        }
     }
 }
 
@@ -194,7 +204,9 @@ impl<S: Store> Deps<S> {
         ids: Ids,
     ) -> Result<Self, OpenError> {
         let address = |what, text: &str| {
-            route(text, &config.credentials).map_err(|source| OpenError::Address { what, source })
+            let route = route(text, &config.credentials);
+            let route = route.map_err(|source| OpenError::Address { what, source })?;
+            Ok::<_, OpenError>(route.over(config.network.clone()))
         };
         let (rts, hq) = (address("--rts", &config.rts)?, address("--hq", &config.hq)?);
         // While another process holds the lease it makes the tables, and what they lack goes to the tail.
@@ -212,7 +224,11 @@ impl<S: Store> Deps<S> {
         Ok(Self { config: config.clone(), store, settings, newest, level, rts, hq, clock, ids })
     }
 
-    async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+    pub(crate) async fn serve(
+        self,
+        incoming: Incoming,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
         let store = self.store.clone();
         let (link, web, door) = (self.link(), self.config.web_origins.clone(), self.config.door.clone());
         let running = self.wire(&shutdown);
@@ -254,7 +270,7 @@ impl<S: Store> Deps<S> {
             }
         };
         let server = Server { routes, names, descriptors: grpc::REFLECTED, web, door, access, clock };
-        let served = server.serve(listener, shutdown).await;
+        let served = server.serve(incoming, shutdown).await;
         stop.cancel();
         let _ = timeout(LAST_COMMITS, async { while tasks.join_next().await.is_some() {} }).await;
         // The appender ends when the last caller is gone.

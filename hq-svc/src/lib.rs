@@ -19,6 +19,7 @@
 //! | [`status`] | from refusals to gRPC statuses |
 //! | [`metrics`] | what is measured |
 //! | [`planted`] | bugs that tests plant |
+//! | `simulation` | the service on a simulated disk |
 
 #![allow(clippy::duplicate_mod, reason = "the rooms of store/both are compiled for each database")]
 #![cfg_attr(doc, allow(rustdoc::private_intra_doc_links))]
@@ -45,6 +46,8 @@ mod others;
 mod planted;
 mod restore;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod status;
 mod statuses;
 mod store;

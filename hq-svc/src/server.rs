@@ -6,10 +6,10 @@ use service_kit::{
     clock::{Clock, Ids},
     database::DatabaseUrl,
     door::DoorConfig,
+    network::Incoming,
     serve::{Boxed, Server},
 };
 use tillsync_proto::{ChannelId, pb};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -109,7 +109,7 @@ pub async fn mark_restored(
     })
 }
 
-/// Serves on `listener`, and runs the customer sync job, until `shutdown` is cancelled. Then streams end, calls
+/// Serves on a listener, and runs the customer sync job, until `shutdown` is cancelled. Then streams end, calls
 /// end within `service_kit::serve::DRAIN`, and what they have committed has been answered.
 ///
 /// # Errors
@@ -117,19 +117,31 @@ pub async fn mark_restored(
 /// [`ServeError`].
 #[must_use]
 pub fn serve(
-    listener: TcpListener,
+    incoming: impl Into<Incoming>,
     shutdown: CancellationToken,
     hq: Hq,
 ) -> Boxed<'static, Result<(), ServeError>> {
-    let Hq { store, clock, ids, watchdog, door } = hq;
-    match store {
-        AnyStore::Sqlite(store) => Box::pin(run(listener, shutdown, store, (clock, ids), watchdog, door)),
-        AnyStore::Postgres(store) => Box::pin(run(listener, shutdown, store, (clock, ids), watchdog, door)),
+    hq.serve(incoming.into(), shutdown)
+}
+
+impl Hq {
+    fn serve(
+        self,
+        incoming: Incoming,
+        shutdown: CancellationToken,
+    ) -> Boxed<'static, Result<(), ServeError>> {
+        let Self { store, clock, ids, watchdog, door } = self;
+        match store {
+            AnyStore::Sqlite(store) => Box::pin(run(incoming, shutdown, store, (clock, ids), watchdog, door)),
+            AnyStore::Postgres(store) => {
+                Box::pin(run(incoming, shutdown, store, (clock, ids), watchdog, door))
+            }
+        }
     }
 }
 
-async fn run<S: Store>(
-    listener: TcpListener,
+pub(crate) async fn run<S: Store>(
+    incoming: Incoming,
     shutdown: CancellationToken,
     store: S,
     (clock, ids): (Arc<dyn Clock>, Ids),
@@ -166,7 +178,7 @@ async fn run<S: Store>(
     };
     // What callers wait for ends when nobody can wait any more.
     drop(hq);
-    let served = server.serve(listener, shutdown).await;
+    let served = server.serve(incoming, shutdown).await;
     stop.cancel();
     let ended = async {
         let mut failed = false;

@@ -13,11 +13,13 @@
 //! | [`door`] | who may come in: tokens, certificates, the table of who may call what, limits |
 //! | [`group`] | group commit: many waiting callers, one transaction |
 //! | [`lease`] | which of several processes on one database does its background work |
+//! | [`network`] | TCP, or what somebody gives instead |
 //! | [`problem`] | gRPC statuses with the standard error details |
 //! | [`process`] | what the process has used, from `/proc` and as Prometheus reads it |
 //! | [`reload`] | files that are read again when they change |
 //! | [`retry`] | bounded, jittered retries and pauses |
 //! | [`serve`] | a listener with health, reflection, metrics, deadlines and a bounded drain |
+//! | `simulation` | a store's disk whose time is passed in |
 //! | [`telemetry`] | logs and Prometheus metrics |
 //! | `tls` | TLS, on both sides of a connection |
 //! | [`timing`] | where the time of a call went, told with its answer |
@@ -37,11 +39,14 @@ pub mod deadline;
 pub mod door;
 pub mod group;
 pub mod lease;
+pub mod network;
 pub mod problem;
 pub mod process;
 pub mod reload;
 pub mod retry;
 pub mod serve;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,5 +1,5 @@
-//! One way to serve: gRPC with health, reflection, metrics and deadlines, on a listener that somebody else
-//! has bound, until a token is cancelled and the last call has ended or the drain has taken too long.
+//! One way to serve: gRPC with health, reflection, metrics and deadlines, on connections that somebody else
+//! listens for, until a token is cancelled and the last call has ended or the drain has taken too long.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -8,7 +8,6 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::get,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -19,6 +18,7 @@ use crate::{
     clock::Clock,
     connections, deadline,
     door::{self, Access, Door, DoorConfig},
+    network::{Handed, Incoming},
     process,
     reload::FileError,
     telemetry,
@@ -76,13 +76,21 @@ impl Server {
     #[must_use]
     pub fn serve(
         self,
-        listener: TcpListener,
+        incoming: impl Into<Incoming>,
         shutdown: CancellationToken,
     ) -> Boxed<'static, Result<(), ServeError>> {
-        Box::pin(self.run(listener, shutdown))
+        self.boxed(incoming.into(), shutdown)
     }
 
-    async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+    fn boxed(
+        self,
+        incoming: Incoming,
+        shutdown: CancellationToken,
+    ) -> Boxed<'static, Result<(), ServeError>> {
+        Box::pin(self.run(incoming, shutdown))
+    }
+
+    async fn run(self, incoming: Incoming, shutdown: CancellationToken) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in self.names {
             health.set_service_status(*name, ServingStatus::Serving).await;
@@ -98,8 +106,8 @@ impl Server {
             .add_service(reflect().build_v1()?)
             .add_service(reflect().build_v1alpha()?);
         let tls = self.door.tls(&self.clock)?;
-        let door =
-            Door::open(&self.door, self.access, listener.local_addr().ok(), &self.clock)?.map(Arc::new);
+        let address = if let Incoming::Tcp(listener) = &incoming { listener.local_addr().ok() } else { None };
+        let door = Door::open(&self.door, self.access, address, &self.clock)?.map(Arc::new);
         let prometheus = telemetry::prometheus();
         let mut metrics = get(move || async { prometheus.render() + &process::Usage::now().exposed() });
         let mut calls = routes
@@ -121,11 +129,17 @@ impl Server {
                 health.set_service_status(*name, ServingStatus::NotServing).await;
             }
         };
-        let serving: Boxed<'static, std::io::Result<()>> = match tls {
-            None => Box::pin(connections::serve(Quick(listener), router, self.clock, stopped)),
-            Some(tls) => {
-                let listener = Encrypted::new(listener, tls, Arc::clone(&self.clock));
-                Box::pin(connections::serve(listener, router, self.clock, stopped))
+        let clock = self.clock;
+        let serving: Boxed<'static, std::io::Result<()>> = match (incoming, tls) {
+            (Incoming::Tcp(listener), None) => {
+                Box::pin(connections::serve(Quick(listener), router, clock, stopped))
+            }
+            (Incoming::Tcp(listener), Some(tls)) => {
+                let listener = Encrypted::new(listener, tls, Arc::clone(&clock));
+                Box::pin(connections::serve(listener, router, clock, stopped))
+            }
+            (Incoming::Handed(handed), _) => {
+                Box::pin(connections::serve(Handed(handed), router, clock, stopped))
             }
         };
         tokio::select! {

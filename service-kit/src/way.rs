@@ -26,11 +26,13 @@ use tonic::{
     codegen::Service,
     transport::{Channel, Endpoint, channel::ResponseFuture},
 };
+use tower::service_fn;
 use tracing::warn;
 
 use crate::{
     clock::SystemClock,
     config::without_secrets,
+    network::Network,
     reload::{FileError, Reloaded, read_text},
     tls::ClientFiles,
 };
@@ -134,7 +136,8 @@ impl Credentials {
             }
         };
         let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-        Ok(Route { address: address.to_owned(), private, endpoint, tls, authorization })
+        let network = Network::default();
+        Ok(Route { address: address.to_owned(), private, endpoint, tls, network, authorization })
     }
 
     /// Connects to an address.
@@ -169,6 +172,7 @@ pub struct Route {
     private: bool,
     endpoint: Endpoint,
     tls: Option<Tls>,
+    network: Network,
     authorization: Option<Arc<Reloaded<HeaderValue>>>,
 }
 
@@ -213,16 +217,24 @@ impl Route {
         self
     }
 
+    /// The same, over another network.
+    #[must_use]
+    pub fn over(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
     ///
     /// [`WayError::Connect`].
     pub async fn connect(&self) -> Result<Way, WayError> {
-        let channel = match self.tls.clone() {
-            None => self.endpoint.connect().await,
-            Some(tls) => {
-                let connector = tower::service_fn(move |_: Uri| tls.clone().connect());
+        let channel = match (self.network.connector(), self.tls.clone()) {
+            (Some(connector), _) => self.endpoint.connect_with_connector(service_fn(connector)).await,
+            (None, None) => self.endpoint.connect().await,
+            (None, Some(tls)) => {
+                let connector = service_fn(move |_: Uri| tls.clone().connect());
                 self.endpoint.connect_with_connector(connector).await
             }
         };
@@ -233,10 +245,11 @@ impl Route {
     /// A connection that is made when it is needed, and again when it has broken.
     #[must_use]
     pub fn connect_lazy(&self) -> Way {
-        let channel = match self.tls.clone() {
-            None => self.endpoint.connect_lazy(),
-            Some(tls) => {
-                let connector = tower::service_fn(move |_: Uri| tls.clone().connect());
+        let channel = match (self.network.connector(), self.tls.clone()) {
+            (Some(connector), _) => self.endpoint.connect_with_connector_lazy(service_fn(connector)),
+            (None, None) => self.endpoint.connect_lazy(),
+            (None, Some(tls)) => {
+                let connector = service_fn(move |_: Uri| tls.clone().connect());
                 self.endpoint.connect_with_connector_lazy(connector)
             }
         };

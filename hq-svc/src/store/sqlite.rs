@@ -114,6 +114,13 @@ impl SqliteStore {
         restore::awaited(&self.db).await
     }
 
+    /// Closes every connection, readers first: whoever closes a file last writes it back.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn close(&self) {
+        self.db.readers.close().await;
+        self.db.writer.close().await;
+    }
+
     /// For tests that look with their own SQL.
     #[cfg(test)]
     pub(super) fn database(&self) -> &Sqlite {
