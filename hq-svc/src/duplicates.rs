@@ -35,7 +35,7 @@ pub(crate) async fn run<S: Store>(hq: Headquarters<S>, shutdown: CancellationTok
     loop {
         let looking = async {
             tokio::time::sleep(PAUSE).await;
-            if let Err(error) = hq.notice_in_turn().await {
+            if let Err(error) = hq.notice_duplicates().await {
                 error!(error = %Chain(&error), "possible duplicates cannot be looked for; it will be tried again");
             }
         };
@@ -46,24 +46,17 @@ pub(crate) async fn run<S: Store>(hq: Headquarters<S>, shutdown: CancellationTok
 }
 
 impl<S: Store> Headquarters<S> {
-    /// Looks at the customers that have changed since the last time; gives how many pairs it has noticed.
-    #[cfg(test)]
+    /// Looks at the customers that have changed since the last time; gives how many pairs it has noticed. One batch only while
+    /// customers wait to become real: for them somebody waits.
     pub async fn notice_duplicates(&self) -> store::Result<usize> {
         let mut noticed = 0;
         while let Some(pairs) = self.notice_batch().await? {
             noticed += pairs;
-        }
-        Ok(noticed)
-    }
-
-    /// The same, one batch at a time while customers wait to become real: for them somebody waits.
-    async fn notice_in_turn(&self) -> store::Result<()> {
-        while self.notice_batch().await?.is_some() {
             if self.store.arrival_counts().await?.waiting > BATCH as u64 {
                 break;
             }
         }
-        Ok(())
+        Ok(noticed)
     }
 
     /// Looks at the next of them; gives how many pairs it has noticed. `None`: none has changed.
