@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use service_kit::{
+    at_its_pace,
     clock::{Clock, Ids},
     lease::Lease,
     network::Incoming,
@@ -28,23 +29,6 @@ use crate::{
 pub(crate) struct Simulated {
     store: SqliteStore,
     disk: Disk,
-}
-
-/// Each method is the one of the store, at the pace of the disk. What only reads says so; what writes names the reads that
-/// see it, if not all do.
-macro_rules! at_its_pace {
-    ($(read $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        $(async fn $name(&self, $($argument: $type),*) -> $result {
-            let asked = ($(format!("{:?}", $argument),)*);
-            self.disk.look(stringify!($name), asked, self.store.$name($($argument),*)).await
-        })*
-    };
-    ($(write $([$($changes:ident),*])? $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        $(async fn $name(&self, $($argument: $type),*) -> $result {
-            let changes = &[$($(stringify!($changes)),*)?];
-            self.disk.carry_out(stringify!($name), changes, self.store.$name($($argument),*)).await
-        })*
-    };
 }
 
 impl LogStore for Simulated {

@@ -1,4 +1,5 @@
-//! Bugs that a test plants to see that they are noticed. Outside of tests and simulations there are none, and nothing that asks for them.
+//! Bugs that a test plants to see that they are noticed. Outside of tests and simulations there are
+//! none, and nothing that asks for them.
 
 /// Whether this bug was planted: the environment variable `TILLSYNC_PLANTED` names it.
 #[cfg(any(test, feature = "simulation"))]

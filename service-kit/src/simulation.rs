@@ -100,6 +100,24 @@ impl Disk {
     }
 }
 
+/// Methods of a store that has a `store` and the [`Disk`] it is on: each is the one of the `store`, at the pace of the disk. What only reads says so; what writes names the reads that
+/// see it, if not all do.
+#[macro_export]
+macro_rules! at_its_pace {
+    ($(read $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(async fn $name(&self, $($argument: $type),*) -> $result {
+            let asked = ($(format!("{:?}", $argument),)*);
+            self.disk.look(stringify!($name), asked, self.store.$name($($argument),*)).await
+        })*
+    };
+    ($(write $([$($changes:ident),*])? $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(async fn $name(&self, $($argument: $type),*) -> $result {
+            let changes = &[$($(stringify!($changes)),*)?];
+            self.disk.carry_out(stringify!($name), changes, self.store.$name($($argument),*)).await
+        })*
+    };
+}
+
 /// Wakes a thread that stands still.
 struct Unpark(Thread);
 
