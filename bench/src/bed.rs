@@ -81,6 +81,11 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.25..=3_600.0)
 }
 
+/// Creates per second, 1 to 100000.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    within(text, 1.0..=100_000.0)
+}
+
 /// Milliseconds as they are printed.
 pub(crate) fn ms(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))

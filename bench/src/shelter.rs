@@ -23,9 +23,8 @@ use tokio::{task::JoinSet, time::sleep};
 use tonic::Status;
 
 use crate::{
-    bed::{Bed, BedArgs, customers, database, follow, seconds},
+    bed::{Bed, BedArgs, customers, database, follow, rate, seconds},
     callers::{Callers, Kind, Paced},
-    cli::within,
     customers::{customer, guid, rng_of},
     error::Error,
     machine,
@@ -77,10 +76,6 @@ pub struct ShelterArgs {
     /// Where.
     #[command(flatten)]
     pub bed: BedArgs,
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    within(text, 1.0..=100_000.0)
 }
 
 /// What headquarters is doing.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bed::{Bed, BedArgs, level, ms, seconds},
+    bed::{Bed, BedArgs, level, ms, rate, seconds},
     callers::{Callers, Kind, Paced},
     ceiling::{Client, Driver},
     cli::within,
@@ -49,10 +49,6 @@ pub struct SteadyArgs {
     pub bed: BedArgs,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    within(text, 1.0..=100_000.0)
-}
-
 fn share(text: &str) -> Result<f64, String> {
     within(text, 0.001..=1.0)
 }
@@ -87,7 +83,8 @@ pub struct Steady {
 /// What was seen while it went on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Course {
-    /// How far the searchable tables were behind at most, in seconds; too high by up to a tenth of a second.
+    /// How far the searchable tables were behind at most, in seconds; too high by the time from one look to the next, a
+    /// tenth of a second and as long as the store takes to say it.
     pub behind_s: f64,
     /// Customers that waited for their account number: half-way, and at the end.
     pub waiting: [u64; 2],
