@@ -155,13 +155,17 @@ pub async fn mark_restored(database: &DatabaseUrl, ids: Ids) -> Result<(), OpenE
 }
 
 async fn go_on_behind<S: Store>(store: &S, identity: Uuid) -> Result<(), OpenError> {
+    let in_use = || OpenError::Content("a service uses it".to_owned());
+    if !store.lease().won().await.map_err(StoreError::from)? {
+        return Err(in_use());
+    }
     let known = catch_up(store).await?;
     let newest = store.newest_of_all().await?.unwrap_or(known);
     let through = newest.max(known) + LEAP;
     // A row without entries: the next one is numbered behind it.
     let gap = LogRow { through, operation_through: None, body: Vec::new() };
     if !store.append(newest, vec![gap]).await? {
-        return Err(OpenError::Content("a service uses it".to_owned()));
+        return Err(in_use());
     }
     store.identify_anew(identity).await?;
     store.close().await;

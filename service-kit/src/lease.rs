@@ -19,6 +19,8 @@ use crate::{clock::Clock, config::Chain};
 pub const LASTS: Duration = Duration::from_secs(3);
 /// How often it is renewed, or asked for.
 const RENEWED: Duration = Duration::from_millis(750);
+/// After so many times a lease of somebody who does not renew it any more has ended.
+const ATTEMPTS: u32 = 5;
 
 /// How long an attempt may take: it waits for a transaction of the holder's own that has asked for the lease, and no other
 /// process can take the lease meanwhile.
@@ -81,6 +83,24 @@ impl Lease {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.as_ref().is_none_or(|shared| shared.held.borrow().is_some())
+    }
+
+    /// Waits until it is held, for a command that works alone: whoever held it may have died a moment ago. False: somebody goes
+    /// on holding it.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn won(&self) -> sqlx::Result<bool> {
+        let Some(shared) = &self.0 else { return Ok(true) };
+        for _ in 0..ATTEMPTS {
+            if self.is_held() {
+                break;
+            }
+            sleep(RENEWED).await;
+            shared.held.send_replace(shared.take().await?);
+        }
+        Ok(self.is_held())
     }
 
     /// Takes the lease whenever it is free and renews it, until the token is cancelled; then it is given back.
@@ -226,6 +246,15 @@ mod tests {
         assert!(one.is_held() && other.is_held());
         assert!(!passes(&pool, &one).await && passes(&pool, &other).await);
         assert!(Lease::alone().is_held() && !Lease::alone().is_shared());
+    }
+
+    #[tokio::test]
+    async fn a_command_waits_for_who_has_died_a_moment_ago() {
+        let Some(pool) = database("leases of the dead").await else { return };
+        let (_dead, command) = (lease(&pool, 1).await, lease(&pool, 2).await);
+        assert!(!command.is_held());
+        assert!(command.won().await.unwrap());
+        assert!(Lease::alone().won().await.unwrap());
     }
 
     #[tokio::test]
