@@ -1,5 +1,6 @@
 //! Opens the two databases. Which one is said by the URL's scheme, once, in `main`.
 
+mod background;
 mod statements;
 
 use std::{
@@ -7,7 +8,6 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -17,7 +17,6 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use statements::{lists, push_list, rows_of_statement};
@@ -35,17 +34,16 @@ const AT_LEAST_ON: &str = "select set_config('synchronous_commit', 'on', false) 
      where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')";
 /// How often a process tries to make the tables of a PostgreSQL database.
 const MIGRATE_ATTEMPTS: u32 = 5;
-/// Memory-mapped part of a SQLite file, in bytes, for each connection; and page caches in KiB: of the writer, which changes
-/// pages all over its indexes, and of each reader, which has the system's cache behind it.
-const MMAP_BYTES: &str = "67108864";
+/// Memory-mapped part of a SQLite file, in bytes, and page cache in KiB: of the writer, which changes pages all over its indexes,
+/// and of each reader, which has the system's cache behind it. What several connections have mapped counts as often as the
+/// memory of the process.
+const WRITER_MMAP_BYTES: &str = "67108864";
 const WRITER_CACHE_KIB: &str = "-65536";
+const READER_MMAP_BYTES: &str = "8388608";
 const READER_CACHE_KIB: &str = "-4096";
 /// Rows that the thread of a SQLite connection reads ahead of who asked for them. Beyond them the two wake each other for
 /// every row, so whoever reads many asks for no more at once.
 pub const ROWS_AHEAD: usize = 1_024;
-
-/// How far the thread that writes what can be built again stands behind those that answer callers (`nice`).
-const BACKGROUND_NICE: i32 = 5;
 
 /// Where a service keeps its data: `sqlite:PATH` (or a plain path) or `postgres://…`.
 #[derive(Clone, PartialEq, Eq)]
@@ -222,7 +220,7 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .row_buffer_size(ROWS_AHEAD)
-        .pragma("mmap_size", MMAP_BYTES)
+        .pragma("mmap_size", WRITER_MMAP_BYTES)
         .pragma("cache_size", WRITER_CACHE_KIB);
     let pool = |connections| {
         SqlitePoolOptions::new()
@@ -233,11 +231,12 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
             .max_lifetime(None)
             .idle_timeout(None)
     };
-    let writers = pool(1).before_acquire(|connection, _| Box::pin(out_of_transaction(connection)));
-    let connecting = writers.connect_with(options.clone());
     let writer = match durability {
-        Durability::PowerCut => connecting.await,
-        Durability::Crash => in_background(connecting).await,
+        Durability::PowerCut => {
+            let writers = pool(1).before_acquire(|connection, _| Box::pin(out_of_transaction(connection)));
+            writers.connect_with(options.clone()).await
+        }
+        Durability::Crash => background::connect(path, pool(1), options.clone()).await,
     };
     let writer = writer.map_err(|error| match trouble(&error) {
         Some(Trouble::Corrupt) => OpenError::Corrupt { path: path.to_owned(), what: error.to_string() },
@@ -259,8 +258,8 @@ pub async fn open_sqlite(path: &Path, durability: Durability, steps: &[Step]) ->
         .await
         .map_err(|source| OpenError::of_migration(&database, steps, source))?;
     drop(connection);
-    let readers =
-        pool(4).connect_lazy_with(options.pragma("cache_size", READER_CACHE_KIB).pragma("query_only", "on"));
+    let reading = options.pragma("mmap_size", READER_MMAP_BYTES).pragma("cache_size", READER_CACHE_KIB);
+    let readers = pool(4).connect_lazy_with(reading.pragma("query_only", "on"));
     let end = CancellationToken::new();
     tokio::spawn(guard(path.to_owned(), writer.clone(), readers.clone(), end.clone()));
     Ok(Sqlite { writer, readers, _guarded: Arc::new(end.drop_guard()) })
@@ -274,19 +273,6 @@ async fn out_of_transaction(connection: &mut SqliteConnection) -> Result<bool, s
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
-}
-
-/// Opens a connection whose own thread yields to others: what it writes nobody waits for.
-async fn in_background(
-    connecting: impl Future<Output = Result<SqlitePool, sqlx::Error>> + Send + 'static,
-) -> Result<SqlitePool, sqlx::Error> {
-    let (runtime, (connected, connection)) = (Handle::current(), oneshot::channel());
-    thread::Builder::new().name("background".to_owned()).spawn(move || {
-        // The thread of the connection inherits it. Where it is refused, the priority is as it was.
-        let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
-        let _ = connected.send(runtime.block_on(connecting));
-    })?;
-    connection.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Connects to PostgreSQL and brings the tables up to date. Every connection commits with `synchronous_commit=on` at
