@@ -78,7 +78,7 @@ impl<S: Store> Follower<S> {
         let batch = Batch { incoming, advance: Advance::Log { through } };
         let applied = self.store.apply(Arc::new(batch)).await?;
         // Only now: a read that no longer finds it in the tail finds it in the tables.
-        self.tail.remove_through(through);
+        self.tail.remove_through(through).await;
         self.watchers.changed(&applied.changed);
         self.metrics.applied(size, self.tail.len());
         Ok(size)

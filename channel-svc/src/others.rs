@@ -52,7 +52,7 @@ impl<S: Store> Others<S> {
         }
         let tables = self.customers.store.table_progress().await?;
         let tail = &self.customers.tail;
-        tail.remove_through(tables.applied_through);
+        tail.remove_through(tables.applied_through).await;
         self.customers.metrics.applied(0, tail.len());
         if tables != self.seen {
             self.seen = tables;

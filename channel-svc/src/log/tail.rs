@@ -10,14 +10,14 @@ use std::{
 };
 
 use tillsync_proto::{Criterion, CustomerId};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::yield_now};
 
 use super::{
     entry::{Entry, EntryError, Row},
     index::Index,
 };
 
-/// Entries that leave the index at a time.
+/// Entries that leave it at a time.
 const STEP: usize = 256;
 
 /// The newest part of the log, in memory. Bounded by the appender, which waits for [`Tail::room`].
@@ -123,13 +123,27 @@ impl Tail {
         self.grown.notify_one();
     }
 
-    /// Removes entries that the tables hold now.
-    pub fn remove_through(&self, through: u64) {
-        let (mut state, mut removed) = (self.write(), Vec::new());
-        while state.queue.front().is_some_and(|(seq, _)| *seq <= through) {
-            let Some((seq, entry)) = state.queue.pop_front() else { break };
+    /// Removes entries that the tables hold now, some at a time: nobody waits for more than that.
+    pub async fn remove_through(&self, through: u64) {
+        loop {
+            let removed = self.remove_some(through);
+            self.index().remove(&removed);
+            self.shrunk.notify_waiters();
+            if removed.len() < STEP {
+                return;
+            }
+            yield_now().await;
+        }
+    }
+
+    /// Removes at most [`STEP`] of them from all but the index.
+    fn remove_some(&self, through: u64) -> Vec<(u64, Arc<Entry>)> {
+        let mut state = self.write();
+        let some = state.queue.iter().take(STEP).take_while(|(seq, _)| *seq <= through).count();
+        let removed: Vec<_> = state.queue.drain(..some).collect();
+        for (seq, entry) in &removed {
             let id = entry.id();
-            if state.customers.get(&id).is_some_and(|(newest, _)| *newest == seq)
+            if state.customers.get(&id).is_some_and(|(newest, _)| newest == seq)
                 && let Some((_, known)) = state.customers.remove(&id)
             {
                 if let Some(number) = known.account_number() {
@@ -137,12 +151,8 @@ impl Tail {
                 }
                 state.more.remove(&id);
             }
-            removed.push((seq, entry));
         }
-        drop(state);
-        // Some at a time: a search waits for no more than that.
-        removed.chunks(STEP).for_each(|some| self.index().remove(some));
-        self.shrunk.notify_waiters();
+        removed
     }
 
     /// The oldest entries, at most `max`.
@@ -271,8 +281,8 @@ mod tests {
         Arc::new(Entry::new(Row::new(customer, None, None)))
     }
 
-    #[test]
-    fn c3_the_tail_finds_what_a_look_at_each_would_find() {
+    #[tokio::test]
+    async fn c3_the_tail_finds_what_a_look_at_each_would_find() {
         let tail = Tail::new(100, 0);
         let name = |text: &str| Criterion::name(text).unwrap();
         let found = |criterion: &Criterion| {
@@ -293,11 +303,11 @@ mod tests {
         tail.push((1..=3).map(|seq| (seq, entry(seq.into()))));
         assert_eq!(found(&all), 3);
         tail.push((4..=9).map(|seq| (seq, entry(seq.into()))));
-        tail.remove_through(2);
+        tail.remove_through(2).await;
         assert_eq!([found(&all), found(&name("pers zoe")), found(&name("tale"))], [7, 7, 0]);
         // One that goes before anybody has searched for it.
         tail.push([(10, entry(10))]);
-        tail.remove_through(10);
+        tail.remove_through(10).await;
         assert_eq!(found(&all), 0);
         assert!(tail.index().find(&all).is_empty());
         tail.push([(11, entry(11)), (12, entry(11))]);
@@ -317,10 +327,10 @@ mod tests {
         tail.push([(3, entry(3))]);
         let mut room = pin!(tail.room());
         assert_eq!(room.as_mut().poll(&mut cx), Poll::Pending, "the tail is full");
-        tail.remove_through(1);
+        tail.remove_through(1).await;
         assert_eq!(room.as_mut().poll(&mut cx), Poll::Ready(()));
         assert_eq!(applied.as_mut().poll(&mut cx), Poll::Pending);
-        tail.remove_through(2);
+        tail.remove_through(2).await;
         assert_eq!(applied.as_mut().poll(&mut cx), Poll::Ready(()), "what came later is not waited for");
     }
 }
