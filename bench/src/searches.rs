@@ -192,16 +192,6 @@ pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
         let customers = store.status().await?.customers;
         progress.say(&format!("{customers} customers are there; it is measured"));
         let before = Usages::now(&bed.fleet.watched).await;
-        let driver = Driver {
-            client: Client::Tonic,
-            callers: Arc::clone(&callers),
-            bed: &bed,
-            connections: CONNECTIONS,
-        };
-        let mut rounds = Vec::new();
-        for _ in 0..args.rounds {
-            rounds.extend(driver.round(Duration::from_secs_f64(args.seconds)).await?.map(|(round, _)| round));
-        }
         let stop = CancellationToken::new();
         let searching = async {
             let mut searches = Vec::new();
@@ -219,6 +209,17 @@ pub async fn measure(args: &SearchesArgs) -> Result<Vec<Among>, Error> {
         };
         let (searches, created) = tokio::join!(searching, creating);
         let creates_per_s = created?.per_s();
+        // After the searches: a round makes many more customers.
+        let driver = Driver {
+            client: Client::Tonic,
+            callers: Arc::clone(&callers),
+            bed: &bed,
+            connections: CONNECTIONS,
+        };
+        let mut rounds = Vec::new();
+        for _ in 0..args.rounds {
+            rounds.extend(driver.round(Duration::from_secs_f64(args.seconds)).await?.map(|(round, _)| round));
+        }
         let services = Usages::now(&bed.fleet.watched).await.since(&before);
         found.push(Among {
             customers,
