@@ -20,7 +20,7 @@ pub const LASTS: Duration = Duration::from_secs(3);
 /// How often it is renewed, or asked for.
 const RENEWED: Duration = Duration::from_millis(750);
 /// After so many times a lease of somebody who does not renew it any more has ended.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u128 = LASTS.as_millis() / RENEWED.as_millis() + 1;
 
 /// How long an attempt may take: it waits for a transaction of the holder's own that has asked for the lease, and no other
 /// process can take the lease meanwhile.
@@ -255,6 +255,21 @@ mod tests {
         assert!(!command.is_held());
         assert!(command.won().await.unwrap());
         assert!(Lease::alone().won().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_command_is_refused_while_somebody_holds_on() {
+        let Some(pool) = database("leases of the living").await else { return };
+        let (living, command) = (lease(&pool, 1).await, lease(&pool, 2).await);
+        let (stop, keeper) = (CancellationToken::new(), living.clone());
+        let keeping = tokio::spawn({
+            let stop = stop.clone();
+            async move { keeper.keep(Arc::new(SystemClock), stop).await }
+        });
+        assert!(!command.won().await.unwrap());
+        assert!(living.is_held());
+        stop.cancel();
+        keeping.await.unwrap();
     }
 
     #[tokio::test]
