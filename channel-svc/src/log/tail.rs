@@ -315,6 +315,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn all_that_the_tables_hold_leaves_in_however_many_steps() {
+        let tail = Tail::new(10 * STEP, 0);
+        let name = Criterion::name("persontail").unwrap();
+        let all = 2 * STEP as u64 + 3;
+        tail.push((1..=all).map(|seq| (seq, entry(seq.into()))));
+        assert_eq!(tail.ranks(&name).unwrap().len() as u64, all);
+        tail.remove_through(all - 2).await;
+        assert_eq!([tail.len(), tail.customers().len(), tail.ranks(&name).unwrap().len()], [2, 2, 2]);
+        tail.remove_through(all).await;
+        assert_eq!([tail.len(), tail.customers().len(), tail.index().find(&name).len()], [0, 0, 0]);
+    }
+
+    #[tokio::test]
     async fn who_waits_for_the_tables_is_heard_and_waits_for_what_was_there() {
         let tail = Tail::new(3, 0);
         tail.applied().await;
