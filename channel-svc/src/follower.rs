@@ -18,9 +18,9 @@ use crate::{
 /// Most entries of one batch.
 const BATCH: usize = 8_192;
 /// From the beginning of a batch to the next, unless a full one waits or the P-job wants the tables. Nobody else waits for
-/// them, because every read looks at the tail, and fuller batches touch each index page less often (`tillsync ceiling` gives
-/// 0.36 with this pause where 25 ms give 0.28). The price: under load a search looks through a second's creates in the tail,
-/// and after a crash a second of log is applied before anything is served.
+/// them, because every read looks at the tail, and fuller batches touch each index page less often (`tillsync ceiling` gave
+/// 0.36 with a second between two batches where 25 ms gave 0.28). The price: under load a search looks through a second's
+/// creates in the tail, and after a crash a second of log is applied before anything is served.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Applies the log to the tables.
