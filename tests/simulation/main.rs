@@ -64,13 +64,18 @@ fn without_chance() -> Option<&'static Path> {
 
 /// Runs a seed in a process of its own, in which nothing is left to chance, and with a bug if one is named.
 fn run(shim: &Path, seed: u64, size: Size, bug: &str) -> Output {
+    process(shim, seed, size, bug).output().expect("this program runs")
+}
+
+fn process(shim: &Path, seed: u64, size: Size, bug: &str) -> Command {
     let mut process = Command::new(std::env::current_exe().expect("this program"));
-    process.args(["--exact", "one_seed", "--ignored", "--nocapture"]);
+    // With one thread it would be the main one, whose stack is not ours to say, and what it prints would begin with its name.
+    process.args(["--exact", "one_seed", "--ignored", "--nocapture", "--test-threads", "2"]);
     process.env("LD_PRELOAD", shim).env("SEED", seed.to_string()).env("TILLSYNC_PLANTED", bug);
     process.env("CREATES", size.creates.to_string()).env("STORES", size.stores.to_string());
     process.env("MINUTES", size.minutes.to_string());
     process.env("RUST_MIN_STACK", (16 << 20).to_string());
-    process.output().expect("this program runs")
+    process
 }
 
 /// The figure of this name in what a run has printed.
@@ -92,14 +97,17 @@ fn every_seed_ends_healed() {
     let (creates, millihours) = (AtomicU64::new(0), AtomicU64::new(0));
     let jobs = setting("JOBS", thread::available_parallelism().map_or(1, usize::from));
     thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
+        for job in 0..jobs {
+            let (next, failed, creates, millihours) = (&next, &failed, &creates, &millihours);
+            scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + seeds {
                         break;
                     }
-                    let output = run(shim, seed, size, "");
+                    let mut process = process(shim, seed, size, "");
+                    let output =
+                        process.env("PROCESSOR", job.to_string()).output().expect("this program runs");
                     let text = String::from_utf8_lossy(&output.stdout);
                     text.lines().filter(|line| line.starts_with("seed=")).for_each(|line| println!("{line}"));
                     creates.fetch_add(number(&output, "creates"), Ordering::Relaxed);
