@@ -44,9 +44,11 @@ pub fn trouble(error: &sqlx::Error) -> Option<Trouble> {
 fn of_code(code: &str) -> Option<Trouble> {
     match code {
         "53100" => Some(Trouble::NoRoom),
-        // Out of memory or connections, an I/O error, and a server that has become a standby.
-        "53200" | "53300" | "58030" | "25006" => Some(Trouble::Out),
+        // Out of memory or connections, an I/O error, a server that has become a standby, one that stops, has crashed, or
+        // starts; and whatever class 08 says of a connection, which is how a pooler says that there is no server.
+        "53200" | "53300" | "58030" | "25006" | "57P01" | "57P02" | "57P03" => Some(Trouble::Out),
         "XX001" | "XX002" => Some(Trouble::Corrupt),
+        _ if code.len() == 5 && code.starts_with("08") => Some(Trouble::Out),
         _ if code.len() == 5 => None,
         // READONLY, IOERR, CANTOPEN; FULL; CORRUPT, NOTADB (sqlite.org/rescode.html).
         _ => match code.parse::<u32>().ok()? & 0xff {
@@ -136,6 +138,9 @@ mod tests {
             ("778", Some(Trouble::Out)),  // IOERR_WRITE
             ("1034", Some(Trouble::Out)), // IOERR_FSYNC
             ("25006", Some(Trouble::Out)),
+            ("57P01", Some(Trouble::Out)),
+            ("08P01", Some(Trouble::Out)),
+            ("08006", Some(Trouble::Out)),
             ("11", Some(Trouble::Corrupt)),
             ("779", Some(Trouble::Corrupt)), // CORRUPT_INDEX
             ("26", Some(Trouble::Corrupt)),
