@@ -1,12 +1,13 @@
 //! A store in two SQLite files: the log, durable against a power cut, and the tables, which can be built again.
 
 mod dialect;
+mod gap;
 #[path = "both/log.rs"]
 mod log;
 #[path = "both/tables.rs"]
 mod tables;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use service_kit::{
     clock::Ids,
@@ -14,8 +15,10 @@ use service_kit::{
     lease::Lease,
 };
 use sqlx::{SqlitePool, Transaction};
+use tillsync_proto::CustomerId;
 
 use super::StoreError;
+use gap::Gap;
 
 /// What the rooms that both databases share call it.
 type DatabaseStore = SqliteStore;
@@ -25,6 +28,7 @@ type DatabaseStore = SqliteStore;
 pub(crate) struct SqliteStore {
     log: Sqlite,
     tables: Sqlite,
+    gap: Arc<Gap>,
     lease: Lease,
     ids: Ids,
 }
@@ -50,7 +54,12 @@ impl SqliteStore {
         ] {
             file.set_writer(pragma, value).await.map_err(driver)?;
         }
-        Ok(Self { log, tables, lease: Lease::alone(), ids })
+        Ok(Self { log, tables, gap: Arc::default(), lease: Lease::alone(), ids })
+    }
+
+    /// Those of whom the tables have to be asked.
+    fn may_hold(&self, ids: &[CustomerId]) -> Vec<CustomerId> {
+        self.gap.outside(ids)
     }
 
     fn log_reads(&self) -> &SqlitePool {

@@ -22,7 +22,8 @@ impl TableStore for DatabaseStore {
         let ids = plan::ids(&batch);
         transaction("apply", &self.ids, async || {
             let mut tx = self.begin().await?;
-            let plan = plan::plan(dialect::present(&mut tx, &ids).await?, Arc::clone(&batch)).await?;
+            let present = dialect::present(&mut tx, &self.may_hold(&ids)).await?;
+            let plan = plan::plan(present, Arc::clone(&batch)).await?;
             let (customers, pending) = (plan.customers, plan.pending);
             let applied = dialect::execute(&mut tx, plan).await?;
             let row = ProgressRow::of(&batch.advance);
@@ -37,6 +38,7 @@ impl TableStore for DatabaseStore {
                 .bind(row.contact_at)
                 .execute(&mut *tx)
                 .await?;
+            dialect::before_commit(self, &mut tx, &ids, &batch.advance).await?;
             tx.commit().await?;
             Ok(applied)
         })
@@ -44,7 +46,11 @@ impl TableStore for DatabaseStore {
     }
 
     async fn rows(&self, ids: &[CustomerId]) -> Result<Vec<Row>, StoreError> {
-        dialect::present(&mut *self.table_reads().acquire().await?, ids).await
+        let ids = self.may_hold(ids);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        dialect::present(&mut *self.table_reads().acquire().await?, &ids).await
     }
 
     async fn id_of_account(&self, number: &str) -> Result<Option<CustomerId>, StoreError> {

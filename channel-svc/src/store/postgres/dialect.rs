@@ -8,7 +8,7 @@ use super::PostgresStore;
 use crate::{
     log::entry::Row,
     store::{
-        Applied, LogRow, StoreError,
+        Advance, Applied, LogRow, StoreError,
         plan::{Plan, TermRow},
         signed, unsigned,
     },
@@ -118,6 +118,16 @@ fn columns(terms: Vec<TermRow>) -> (Vec<i64>, Vec<String>, Vec<Uuid>) {
         columns.2.push(term.id.0);
     }
     columns
+}
+
+#[expect(clippy::unused_async, reason = "SQLite has to be asked")]
+pub(super) async fn before_commit(
+    _: &PostgresStore,
+    _: &mut PgConnection,
+    _: &[CustomerId],
+    _: &Advance,
+) -> Result<(), StoreError> {
+    Ok(())
 }
 
 pub(super) async fn execute(connection: &mut PgConnection, plan: Plan) -> Result<Applied, StoreError> {

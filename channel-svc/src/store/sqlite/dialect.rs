@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::SqliteStore;
 use crate::{
     log::entry::Row,
-    store::{Applied, LogRow, LogStore as _, StoreError, plan::Plan, signed},
+    store::{Advance, Applied, LogRow, LogStore as _, StoreError, plan::Plan, signed},
 };
 
 /// The write-ahead log of the log file is written back step by step; beyond this many pages (64 MiB) the
@@ -100,6 +100,24 @@ pub(super) async fn present(
         }
     }
     Ok(rows)
+}
+
+/// Before the tables hold these, in order. A batch of the log ends with those that were minted last, behind whom the next come.
+pub(super) async fn before_commit(
+    store: &SqliteStore,
+    connection: &mut SqliteConnection,
+    ids: &[CustomerId],
+    advance: &Advance,
+) -> Result<(), StoreError> {
+    if !store.gap.narrow(ids)
+        && matches!(advance, Advance::Log { .. })
+        && let Some(last) = ids.last()
+    {
+        let sql = sqlx::query_scalar("select min(id) from customers where id > $1").bind(last.0);
+        let next: Option<Uuid> = sql.fetch_one(connection).await?;
+        store.gap.move_behind(*last, next.map(CustomerId));
+    }
+    Ok(())
 }
 
 pub(super) async fn execute(connection: &mut SqliteConnection, plan: Plan) -> Result<Applied, StoreError> {

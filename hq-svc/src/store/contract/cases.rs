@@ -154,6 +154,8 @@ impl<S: Opens> Bench<S> {
     async fn open(place: S::Place, clock: Arc<TestClock>) -> Self {
         let ids = super::ids();
         let store = S::open_at(&place, &ids).await;
+        // Where the machine is busy, the one before has given the lease back too late, and it ends by itself.
+        assert!(store.lease().won().await.expect("the lease"), "another store holds the lease");
         let stop = CancellationToken::new();
         let opened = Headquarters::open(store.clone(), Arc::clone(&clock) as _, ids, stop.clone()).await;
         let (hq, waited) = opened.expect("headquarters");
