@@ -98,6 +98,35 @@ async fn x7_an_upload_answered_by_another_database_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn x7_what_a_lost_database_answers_late_clears_nothing() {
+    for place in Place::both("x7").await {
+        let hq = FakeHq::start().await;
+        let shop = Shop::in_async_mode(&place, &hq).await;
+        shop.create("", person("ann")).await.unwrap();
+        shop.indexed().await;
+        hq.chain().await;
+        shop.create("", person("bob")).await.unwrap();
+        shop.indexed().await;
+        hq.state().hang = true;
+        let request = hq.order_run(Job::Upload);
+        hq.hanging().await;
+        // 1010 finds another database while the answer of the one before is on its way.
+        hq.restore("epoch-2");
+        hq.run(Job::Customers1010).await;
+        hq.state().hang = false;
+        hq.answer();
+        hq.report(|status| {
+            status.job_runs.iter().any(|run| run.job() == Job::Upload && run.run_request == request)
+        })
+        .await;
+        assert_eq!(shop.status().await.uploaded_counter, 0);
+        hq.run(Job::Upload).await;
+        assert_eq!(hq.state().arrivals.keys().copied().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(shop.status().await.uploaded_counter, 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn x7_only_newer_rows_apply() {
     let hq = FakeHq::start().await;
     let place = Place::sqlite();

@@ -60,7 +60,7 @@ pub struct State {
     pub answers: usize,
     /// Every call of the exchange fails so.
     pub exchange_fault: Option<Status>,
-    /// Uploads are never answered.
+    /// Uploads are not answered.
     pub hang: bool,
     /// Uploads are not answered after this many operations have come.
     pub hang_after: Option<usize>,
@@ -87,6 +87,8 @@ pub struct FakeHq {
     reported: Arc<watch::Sender<u64>>,
     /// Uploads that hang.
     hanging: Arc<Notify>,
+    /// They are answered, by the database that they came to.
+    answered: Arc<Notify>,
     pub address: SocketAddr,
 }
 
@@ -138,6 +140,7 @@ impl FakeHq {
             orders: Arc::new(watch::channel(orders).0),
             reported: Arc::new(watch::channel(0).0),
             hanging: Arc::default(),
+            answered: Arc::default(),
             address: listener.local_addr().unwrap(),
         };
         let server = Server::builder()
@@ -198,6 +201,11 @@ impl FakeHq {
     /// Waits for an upload that hangs.
     pub async fn hanging(&self) {
         tokio::time::timeout(Duration::from_secs(30), self.hanging.notified()).await.expect("an upload");
+    }
+
+    /// Answers an upload that hangs, from the database that was there when it came.
+    pub fn answer(&self) {
+        self.answered.notify_one();
     }
 
     /// Waits for a report after which something is there.

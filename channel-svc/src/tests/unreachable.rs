@@ -141,16 +141,22 @@ async fn z2_the_callers_deadline_is_kept_and_leaves_time_for_the_fallback() {
     let hq = FakeHq::start().await;
     let place = Place::sqlite();
     let shop = Shop::at(&place, &hq).await;
+    let patient = |async_fallback| {
+        let rts_timeout = Some(prost_types::Duration { seconds: 60, nanos: 0 });
+        FunctionalityProfile { rts_timeout, ..profile(false, async_fallback) }
+    };
+    hq.set_profile(patient(true)).await;
     hq.state().fault = Some(Fault::Silence);
-    let created = shop.create_within("", person("ann"), Duration::from_millis(600)).await.unwrap();
+    let limit = Duration::from_secs(2);
+    let created = shop.create_within("", person("ann"), limit).await.unwrap();
     assert_eq!(created.path(), CreatePath::AsyncFallback);
     assert_eq!(created.fallback_cause, "DEADLINE_EXCEEDED");
-    // Less than the profile's second, and less than what the caller gave.
+    // Less than the profile's minute, and less than what the caller gave.
     let timeout = hq.state().calls[0].timeout.unwrap();
-    assert!(timeout < Duration::from_millis(560), "{timeout:?}");
+    assert!(timeout <= limit - Duration::from_millis(100), "{timeout:?}");
 
-    hq.set_profile(profile(false, false)).await;
-    let failed = shop.create_within("", person("bob"), Duration::from_millis(600)).await.unwrap_err();
+    hq.set_profile(patient(false)).await;
+    let failed = shop.create_within("", person("bob"), limit).await.unwrap_err();
     assert_eq!((failed.code(), reason(&failed).as_str()), (Code::DeadlineExceeded, "HQ_UNREACHABLE"));
 }
 

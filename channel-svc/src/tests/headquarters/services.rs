@@ -149,9 +149,10 @@ impl DataExchangeService for FakeHq {
         &self,
         request: Request<UploadOperationsRequest>,
     ) -> Result<Response<UploadOperationsResponse>, Status> {
+        let epoch = self.state().epoch.clone();
         if self.state().hangs() {
             self.hanging.notify_one();
-            std::future::pending::<()>().await;
+            self.answered.notified().await;
         }
         let mut state = self.exchange()?;
         let operations = request.into_inner().operations;
@@ -163,7 +164,10 @@ impl DataExchangeService for FakeHq {
             state.uploads.push(counter);
             let known = state.arrivals.contains_key(&counter);
             let account = state.record(&operation.customer_id).and_then(|record| record.customer);
-            state.arrivals.insert(counter, operation);
+            // What a database has taken that is lost is lost.
+            if epoch == state.epoch {
+                state.arrivals.insert(counter, operation);
+            }
             let result = if known { OperationResult::Known } else { OperationResult::Arrived };
             outcomes.push(OperationOutcome {
                 counter,
@@ -172,7 +176,7 @@ impl DataExchangeService for FakeHq {
                 reason: String::new(),
             });
         }
-        Ok(Response::new(UploadOperationsResponse { outcomes, epoch: state.epoch.clone() }))
+        Ok(Response::new(UploadOperationsResponse { outcomes, epoch }))
     }
 
     async fn list_customer_changes(
