@@ -183,14 +183,16 @@ impl<S: Store> Exchange<S> {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut watchdog = Watchdog::new(self.watchdog, self.clock.now(), self.clock.wall_micros());
         self.remember_schedules().await;
+        let mut ended = [self.clock.now(); JOBS.len()];
         let jobs = async {
             loop {
+                let [upload, customers, channel, global] = &mut ended;
                 let jobs = async {
                     tokio::join!(
-                        runner::run(&self, Job::Upload, &stop),
-                        runner::run(&self, Job::Customers1010, &stop),
-                        runner::run(&self, Job::ChannelConfiguration1070, &stop),
-                        runner::run(&self, Job::GlobalConfiguration1110, &stop),
+                        runner::run(&self, Job::Upload, upload, &stop),
+                        runner::run(&self, Job::Customers1010, customers, &stop),
+                        runner::run(&self, Job::ChannelConfiguration1070, channel, &stop),
+                        runner::run(&self, Job::GlobalConfiguration1110, global, &stop),
                         schedules::run(&self, &stop),
                     );
                 };

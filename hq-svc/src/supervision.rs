@@ -1,7 +1,7 @@
 //! The watchdog of the customer sync job (rule X10).
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -10,7 +10,13 @@ use tillsync_proto::{Job, Micros};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::{board::HEADQUARTERS, hq::Headquarters, metrics, store::Store, sync_job::SyncJob};
+use crate::{
+    board::HEADQUARTERS,
+    hq::Headquarters,
+    metrics,
+    store::Store,
+    sync_job::{Past, SyncJob},
+};
 
 /// How often the watchdog looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,9 +51,10 @@ impl Supervision {
 /// Runs the job until `shutdown`, and starts it anew when arrivals wait and none has been processed for `limit`.
 pub(crate) async fn supervise<S: Store>(hq: Headquarters<S>, limit: Duration, shutdown: CancellationToken) {
     // Nobody waits any more for what was asked before the start.
-    let done = Arc::new(AtomicU64::new(hq.board.order(Job::CustomerSync, HEADQUARTERS).run.request));
+    let asked = hq.board.order(Job::CustomerSync, HEADQUARTERS).run.request;
+    let past = Arc::new(Past::new(asked, hq.clock.now()));
     let lease = hq.store.lease().clone();
-    let work = |turn: CancellationToken| watch_over(hq.clone(), limit, turn, Arc::clone(&done));
+    let work = |turn: CancellationToken| watch_over(hq.clone(), limit, turn, Arc::clone(&past));
     lease.while_held(&shutdown, work).await;
 }
 
@@ -56,13 +63,13 @@ async fn watch_over<S: Store>(
     hq: Headquarters<S>,
     limit: Duration,
     shutdown: CancellationToken,
-    done: Arc<AtomicU64>,
+    past: Arc<Past>,
 ) {
     let mut watchdog = Watchdog::new(limit, hq.clock.now(), hq.clock.wall_micros());
     while !shutdown.is_cancelled() {
         let stop = shutdown.child_token();
-        let (job, done, token) = (SyncJob::new(&hq), Arc::clone(&done), stop.clone());
-        let task = tokio::spawn(async move { job.drive(token, &done).await });
+        let (job, past, token) = (SyncJob::new(&hq), Arc::clone(&past), stop.clone());
+        let task = tokio::spawn(async move { job.drive(token, &past).await });
         let watched = async {
             loop {
                 tokio::time::sleep(LOOK).await;

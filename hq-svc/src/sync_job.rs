@@ -4,12 +4,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use service_kit::{config::Chain, retry::transaction};
 use tillsync_proto::{CustomerId, Job, JobRun, Micros, Reason, SessionState};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
@@ -57,6 +61,29 @@ pub(crate) struct SyncJob<S> {
     batch: usize,
     /// Only for whoever holds the lease.
     fenced: bool,
+}
+
+/// The runs that there have been.
+pub(crate) struct Past {
+    /// The newest request that was carried out.
+    request: AtomicU64,
+    /// When the last one ended.
+    ended: Mutex<Instant>,
+}
+
+impl Past {
+    /// Requests up to this one are nobody's any more, and the next run is due as if one had ended now.
+    pub fn new(request: u64, now: Instant) -> Self {
+        Self { request: AtomicU64::new(request), ended: Mutex::new(now) }
+    }
+
+    fn ended(&self) -> Instant {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, now: Instant) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
 }
 
 impl<S: Store> SyncJob<S> {
@@ -209,27 +236,29 @@ impl<S: Store> SyncJob<S> {
         .await
     }
 
-    /// Runs by its schedule and whenever it is asked to, one run at a time (rule X8), until `shutdown`.
-    /// `done` is the newest request that was carried out.
-    pub async fn drive(self, shutdown: CancellationToken, done: &AtomicU64) {
+    /// Runs by its schedule and whenever it is asked to, one run at a time (rule X8), until `shutdown`. It goes on behind
+    /// the runs of whoever drove it before: to be started anew, or to be told something else, puts off nothing.
+    pub async fn drive(self, shutdown: CancellationToken, past: &Past) {
         let mut changes = self.hq.board.watch();
         loop {
             let order = self.hq.board.order(Job::CustomerSync, HEADQUARTERS);
-            let request = order.waiting(done.load(Ordering::Relaxed));
+            let request = order.waiting(past.request.load(Ordering::Relaxed));
             if request.is_none() {
                 let pause = order.schedule.interval;
                 let pause = pause + pause.mul_f64(order.schedule.jitter * self.hq.ids.fraction());
+                let due = past.ended() + pause;
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     there = changes.changed() => if there { continue } else { return },
-                    () = tokio::time::sleep(pause), if !order.schedule.held => {}
+                    () = tokio::time::sleep_until(due), if !order.schedule.held => {}
                 }
             }
             if shutdown.is_cancelled() {
                 return;
             }
             self.run(request.unwrap_or_default()).await;
-            done.fetch_max(request.unwrap_or_default(), Ordering::Relaxed);
+            past.request.fetch_max(request.unwrap_or_default(), Ordering::Relaxed);
+            past.end(self.hq.clock.now());
         }
     }
 

@@ -14,8 +14,14 @@ use tracing::{error, info, warn};
 use super::{Exchange, JOBS, Order};
 use crate::store::Store;
 
-/// Runs a job again and again until the token is cancelled.
-pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &CancellationToken) {
+/// Runs a job again and again until the token is cancelled. `ended`: when the last run did, or the service began; whoever
+/// starts the jobs anew does not put off what is due.
+pub(super) async fn run<S: Store>(
+    exchange: &Arc<Exchange<S>>,
+    job: Job,
+    ended: &mut Instant,
+    stop: &CancellationToken,
+) {
     let Some(place) = JOBS.iter().position(|known| *known == job) else { return };
     let mut orders = exchange.orders.subscribe();
     // The last request that was carried out, from the tables: a restart must not repeat it.
@@ -23,8 +29,7 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
     let mut failing = false;
     loop {
         let order = orders.borrow_and_update()[place];
-        let begun = exchange.clock.now();
-        let mut due = pause(exchange, begun, &order);
+        let mut due = pause(exchange, *ended, &order);
         let request = loop {
             let order = orders.borrow_and_update()[place];
             if let Some(asked) = order.run_request {
@@ -47,7 +52,7 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
                 _ = orders.changed() => {
                     let order = orders.borrow()[place];
                     if due.map(|(schedule, _)| schedule) != Some(order.schedule) {
-                        due = pause(exchange, begun, &order);
+                        due = pause(exchange, *ended, &order);
                     }
                 }
             }
@@ -56,6 +61,7 @@ pub(super) async fn run<S: Store>(exchange: &Arc<Exchange<S>>, job: Job, stop: &
         let canceled = canceled(&mut orders, place, request, started_at);
         let running = exchange.run_once(job, request, started_at, canceled);
         let Some(run) = stop.run_until_cancelled(running).await else { return };
+        *ended = exchange.clock.now();
         if request != 0 {
             carried_out = request;
         }

@@ -487,6 +487,23 @@ async fn x9_a_run_under_way_is_reported_and_a_scheduled_one_is_canceled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn x10_starting_the_jobs_anew_puts_off_none_that_is_due() {
+    let (place, hq) = (Place::sqlite(), FakeHq::start().await);
+    let config = Config::new("store-1".parse().unwrap(), place.database.clone(), hq.url(), hq.url());
+    let shop = Shop::with(Config { watchdog: Duration::from_millis(100), ..config }).await;
+    hq.set_profile(profile(true, true)).await;
+    // Each rests for longer than the watchdog waits.
+    for job in [Job::Upload, Job::Customers1010] {
+        hq.every(job, Duration::from_secs(1));
+    }
+    shop.create("", person("ann")).await.unwrap();
+    hq.report(|status| status.uploaded_counter == 1).await;
+    hq.convert();
+    let well = hq.report(|status| status.pending_customers == 0).await;
+    assert!(well.exchange_restarts > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn x10_what_stands_still_is_told_and_started_anew() {
     let (place, hq) = (Place::sqlite(), FakeHq::start().await);
     let config = Config::new("store-1".parse().unwrap(), place.database.clone(), hq.url(), hq.url());

@@ -231,6 +231,16 @@ impl FakeHq {
         });
     }
 
+    /// Lets a job run by another schedule.
+    pub fn every(&self, job: Job, interval: Duration) {
+        self.orders.send_modify(|orders| {
+            let order = orders.iter_mut().find(|o| o.schedule.as_ref().unwrap().job() == job).unwrap();
+            let schedule = order.schedule.as_mut().unwrap();
+            schedule.interval = Some(interval.try_into().unwrap());
+            schedule.held = false;
+        });
+    }
+
     /// Waits for a report that fits.
     pub async fn report(&self, fits: impl Fn(&common::ChannelStatus) -> bool) -> common::ChannelStatus {
         let fitting = |state: &State| state.status.clone().filter(|status| fits(status));

@@ -1,12 +1,15 @@
 //! The synchronization status and its repair, sessions that failed, and answers in words, over gRPC.
 
 use prost_types::FieldMask;
-use tillsync_proto::pb::{
-    common::{
-        AttributeDefinition, AttributeType, ChannelStatus, Customer, CustomerUpdate, Feature, FeedCursor,
-        Job, JobRun, Operation, SessionState, operation::Change,
+use tillsync_proto::{
+    Schedule,
+    pb::{
+        common::{
+            AttributeDefinition, AttributeType, ChannelStatus, Customer, CustomerUpdate, Feature, FeedCursor,
+            Job, JobRun, Operation, SessionState, operation::Change,
+        },
+        hq::{self, NumberSequenceKind, Severity, SyncStatus},
     },
-    hq::{self, NumberSequenceKind, Severity, SyncStatus},
 };
 use tonic::{Code, Status};
 
@@ -26,6 +29,7 @@ on_both!(
     f3_the_status_shows_each_setting_on_its_way,
     f3_the_doctor_answers_from_state,
     x10_a_customer_sync_job_that_stands_still_is_told,
+    x10_starting_the_customer_sync_job_anew_does_not_put_it_off,
 );
 
 async fn flag(hq: &Hq, feature: Feature) {
@@ -609,6 +613,29 @@ async fn f3_the_doctor_answers_from_state(database: Database) {
     assert_eq!(asked(&findings, "Has anything failed?").rule, "X5");
     let nobody = diagnose(&hq, "", "C-99999999").await.unwrap();
     assert_eq!(asked(&nobody, "Why does headquarters not show the customer?").rule, "O2");
+    hq.stop().await;
+}
+
+async fn x10_starting_the_customer_sync_job_anew_does_not_put_it_off(database: Database) {
+    // It rests for longer than the watchdog waits.
+    let interval = std::time::Duration::from_secs(2);
+    let schedule =
+        Schedule { interval, held: false, ..Schedule::default_for(tillsync_proto::Job::CustomerSync) };
+    let watchdog = std::time::Duration::from_millis(100);
+    let config = hq_svc::Config { watchdog, schedules: vec![schedule], ..database.config() };
+    let hq = Hq::with(config).await;
+    hq.upload("s1", vec![create(1, guid(1), "Ann", "Waits")]).await.unwrap();
+    let converted = async {
+        loop {
+            let status = hq.status().await;
+            if status.customers == 1 {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let status = tokio::time::timeout(crate::harness::PATIENCE, converted).await.expect("it runs");
+    assert!(status.sync_job_restarts > 0);
     hq.stop().await;
 }
 
