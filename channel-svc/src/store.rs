@@ -184,6 +184,8 @@ pub(crate) enum Advance {
     },
     /// Headquarters has answered something.
     Contact {
+        /// The database that the channel has heard of first; the feed begins there, unless it has begun.
+        epoch: Option<String>,
         /// When.
         at: Micros,
     },
@@ -218,9 +220,10 @@ pub(crate) struct TableProgress {
     pub pending: u64,
     /// When the oldest of them was created.
     pub oldest_pending: Option<Micros>,
-    /// The headquarters database whose feed is applied; empty before the first page.
+    /// The headquarters database whose feed is applied, or before the first page the first that has told anything: one that
+    /// is restored asks for what it has lost. Empty before that.
     pub feed_epoch: String,
-    /// How far.
+    /// How far; 0 before the first page.
     pub feed_version: u64,
     /// Its newest version when last asked.
     pub feed_head: u64,

@@ -60,7 +60,11 @@ struct Draft {
     created_at: Micros,
 }
 
-fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, rules: &Rules<'_>) -> Plan {
+fn is_create(due: &Due) -> bool {
+    due.operation.as_ref().is_some_and(|operation| matches!(operation.change, Change::Create(_)))
+}
+
+fn plan_one(id: CustomerId, mut arrivals: Vec<Due>, known: Option<Stored>, rules: &Rules<'_>) -> Plan {
     if let Some(Stored { record, .. }) = &known
         && record.customer.is_erased()
     {
@@ -75,6 +79,12 @@ fn plan_one(id: CustomerId, arrivals: Vec<Due>, known: Option<Stored>, rules: &R
         fingerprint: stored.fingerprint,
         created_at: stored.record.customer.created_at,
     });
+    // A channel may have brought an edit before the customer, which headquarters had and lost in a restore.
+    if draft.is_none()
+        && let Some(create) = arrivals.iter().position(is_create)
+    {
+        arrivals[..=create].rotate_right(1);
+    }
     let (mut verdicts, mut edits) = (Vec::new(), Vec::new());
     for Due { seq, channel, counter, operation, attempts, included, .. } in arrivals {
         let edit = operation.as_ref().is_some_and(|operation| !matches!(operation.change, Change::Create(_)));

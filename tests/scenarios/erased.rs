@@ -36,7 +36,11 @@ async fn upload(hq_url: &str, counter: u64, id: Uuid, customer: Customer) {
     let customer_id = id.to_string();
     let operation =
         Operation { counter, customer_id, change: Some(Change::Create(customer)), ..Default::default() };
-    let request = UploadOperationsRequest { channel_id: "old-1".to_owned(), operations: vec![operation] };
+    let request = UploadOperationsRequest {
+        channel_id: "old-1".to_owned(),
+        operations: vec![operation],
+        ..Default::default()
+    };
     exchange.upload_operations(request).await.expect("taken");
 }
 

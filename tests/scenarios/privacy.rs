@@ -198,8 +198,11 @@ async fn at_headquarters(said: &mut Said, hq: &Headquarters, hq_url: &str, id: U
         ..Operation::default()
     });
     let operations: Vec<Operation> = operations.collect();
-    let request =
-        UploadOperationsRequest { channel_id: "foreign".to_owned(), operations: operations.clone() };
+    let request = UploadOperationsRequest {
+        channel_id: "foreign".to_owned(),
+        operations: operations.clone(),
+        ..Default::default()
+    };
     said.call(exchange.upload_operations(request.clone()).await);
     let request = UploadOperationsRequest { channel_id: format!("{MARK} {MARK}"), ..request };
     said.call(exchange.upload_operations(request).await);

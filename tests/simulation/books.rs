@@ -107,8 +107,10 @@ impl Office {
             Err(status) => return Some(format!("headquarters: {status}")),
         };
         if hq.arrivals_waiting + hq.arrivals_set_aside > 0 || !hq.awaited_channels.is_empty() {
+            let request = limited(hq::ListSetAsideRequest::default(), PATIENCE);
+            let aside = self.admin().list_set_aside(request).await.map(|list| list.into_inner().operations);
             return Some(format!(
-                "headquarters: {} arrivals wait, {} were set aside, {:?} are awaited",
+                "headquarters: {} arrivals wait, {} were set aside, {:?} are awaited; {aside:?}",
                 hq.arrivals_waiting, hq.arrivals_set_aside, hq.awaited_channels
             ));
         }

@@ -3,7 +3,8 @@
 //!
 //! `SEEDS=3000 CREATES=1000 STORES=50 MINUTES=180 cargo test --release -p tillsync-simulation healed -- --nocapture`
 //!
-//! `SEED` is the first seed, `JOBS` how many run at a time, `TRACE` a file for everything that happens in the last one.
+//! `SEED` is the first seed, `JOBS` how many run at a time, `TRACE` a file for everything that happens in the last one;
+//! `KEEP=1` leaves its databases in `/dev/shm`.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is test code")]
 

@@ -324,7 +324,9 @@ impl World {
         }
         sleep(Duration::from_secs(1)).await;
         self.disks.shutdown_background();
-        let _ = fs::remove_dir_all(&self.folder);
+        if std::env::var_os("KEEP").is_none() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
     }
 }
 

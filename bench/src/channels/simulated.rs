@@ -325,7 +325,11 @@ impl Simulated {
                 continue;
             }
             let page = waiting.iter().take(OPERATIONS).cloned().collect();
-            let request = UploadOperationsRequest { channel_id: self.id.clone(), operations: page };
+            let request = UploadOperationsRequest {
+                channel_id: self.id.clone(),
+                operations: page,
+                ..Default::default()
+            };
             let said = self.call(Call::Upload, async |mut hq| hq.upload_operations(request).await).await;
             let answered = said.map_or(0, |said| said.outcomes.len());
             waiting.drain(..answered);

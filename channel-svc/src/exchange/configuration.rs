@@ -54,7 +54,7 @@ impl<S: Store> Exchange<S> {
 
     async fn ask(&self, job: Job) -> Result<GetConfigurationResponse, JobError> {
         let answer = self.hq.configuration(job).await?;
-        let batch = Batch { incoming: Vec::new(), advance: Advance::Contact { at: self.now() } };
+        let batch = Batch { incoming: Vec::new(), advance: Advance::Contact { epoch: None, at: self.now() } };
         self.store.apply(Arc::new(batch)).await?;
         Ok(answer)
     }

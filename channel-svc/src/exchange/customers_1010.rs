@@ -9,7 +9,7 @@ use tillsync_proto::{
     feed::FeedRecord,
     pb::{common::FeedCursor, hq::Resync},
 };
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::timeout};
 
 use super::{Exchange, JobError, Moved};
 use crate::{
@@ -42,7 +42,12 @@ impl<S: Store> Exchange<S> {
     /// Applies pages until the channel is level with headquarters as it was when the run began.
     pub(super) async fn customers_1010(&self) -> Result<Moved, JobError> {
         let (mut moved, mut unreadable, mut goal) = (Moved::default(), 0, None);
-        let progress = self.store.table_progress().await?;
+        let mut progress = self.store.table_progress().await?;
+        if progress.feed_epoch.is_empty() {
+            // What headquarters has told by another way says which database it was: a restored one gets it back.
+            timeout(super::p_job::TABLES, self.tail.applied()).await.map_err(|_| JobError::Behind)?;
+            progress = self.store.table_progress().await?;
+        }
         let mut cursor = FeedCursor { epoch: progress.feed_epoch, version: progress.feed_version };
         let (mut fetched, mut new) = (None, false);
         loop {

@@ -42,7 +42,7 @@ impl<S: Store> Exchange<S> {
             .filter(|incoming| matches!(incoming, Incoming::Entry(entry) if erased.contains(&entry.id())))
             .cloned()
             .collect();
-        let batch = Batch { incoming, advance: Advance::Contact { at: self.now() } };
+        let batch = Batch { incoming, advance: Advance::Contact { epoch: None, at: self.now() } };
         let applied = self.store.apply(Arc::new(batch)).await?;
         self.watchers.changed(&applied.changed);
         // What was decided before is committed, and has left the memory for the tables.

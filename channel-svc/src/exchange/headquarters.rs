@@ -61,13 +61,18 @@ impl Headquarters {
         }
     }
 
-    /// Brings a page of operations.
+    /// Brings a page of operations to the database that took those before, if one has.
     ///
     /// # Errors
     ///
     /// [`JobError::Unreached`] or [`JobError::Refused`].
-    pub async fn upload(&self, operations: Vec<Operation>) -> Result<UploadOperationsResponse, JobError> {
-        let message = UploadOperationsRequest { channel_id: self.channel.clone(), operations };
+    pub async fn upload(
+        &self,
+        operations: Vec<Operation>,
+        epoch: &str,
+    ) -> Result<UploadOperationsResponse, JobError> {
+        let (channel_id, epoch) = (self.channel.clone(), epoch.to_owned());
+        let message = UploadOperationsRequest { channel_id, operations, epoch };
         self.call(message, async |mut hq, m| hq.upload_operations(m).await).await
     }
 

@@ -78,12 +78,12 @@ impl<S: Store> Exchange<S> {
     async fn bring(&self, page: Vec<common::Operation>, known: &str) -> Result<Answered, JobError> {
         let asked: Vec<(u64, String)> =
             page.iter().map(|operation| (operation.counter, operation.customer_id.clone())).collect();
-        let answer = self.hq.upload(page).await?;
+        let answer = self.hq.upload(page, known).await?;
         if answer.epoch.is_empty() {
             return Err(JobError::Answer("without an epoch"));
         }
         let count = answered(&asked, &answer);
-        // Another database took them than took those before: it may lack them, so all are sent again.
+        // Another database than took those before, which it may lack: all are sent again, in their order.
         let other = !known.is_empty() && known != answer.epoch;
         let cleared = if planted("the whole page is cleared") { asked.len() } else { count };
         let through = match cleared.checked_sub(1).and_then(|last| asked.get(last)) {
@@ -100,7 +100,10 @@ impl<S: Store> Exchange<S> {
     /// need be sent again. False: 1010 has found another database meanwhile, and has set from where all is sent again.
     async fn keep(&self, answered: Option<Answered>) -> Result<bool, JobError> {
         let Some(Answered { count, through, numbers, known, epoch, at }) = answered else { return Ok(true) };
-        let batch = Batch { incoming: numbers, advance: Advance::Contact { at } };
+        // A terminal's operations are taken by its store, and its feed is headquarters'.
+        let first = if known.is_empty() { &epoch } else { &known };
+        let advance = Advance::Contact { epoch: (!self.terminal).then(|| first.clone()), at };
+        let batch = Batch { incoming: numbers, advance };
         let applied = self.store.apply(Arc::new(batch)).await?;
         self.watchers.changed(&applied.changed);
         self.named(&applied.named);

@@ -367,6 +367,14 @@ impl Entry {
         })
     }
 
+    /// See [`Row::stamp`].
+    pub fn stamp(&self) -> Option<&Stamp> {
+        match &self.form {
+            Form::Create(_) => None,
+            Form::Row(row, _) => row.stamp.as_ref(),
+        }
+    }
+
     /// The encoded form.
     pub fn body(&self) -> &[u8] {
         match &self.form {

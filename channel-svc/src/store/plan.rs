@@ -147,6 +147,8 @@ fn term_row(term: Term, id: CustomerId) -> TermRow {
 pub(super) struct ProgressRow {
     pub applied_through: Option<i64>,
     pub feed_epoch: Option<String>,
+    /// The same, unless there is one.
+    pub first_epoch: Option<String>,
     pub feed_version: Option<i64>,
     pub feed_head: Option<i64>,
     pub level_at: Option<i64>,
@@ -154,9 +156,13 @@ pub(super) struct ProgressRow {
 }
 
 impl ProgressRow {
-    pub fn of(advance: &Advance) -> Self {
-        match advance {
-            Advance::Log { through } => Self { applied_through: Some(signed(*through)), ..Self::default() },
+    pub fn of(batch: &Batch) -> Self {
+        match &batch.advance {
+            Advance::Log { through } => Self {
+                applied_through: Some(signed(*through)),
+                first_epoch: batch.incoming.iter().find_map(told_by),
+                ..Self::default()
+            },
             Advance::Feed { epoch, version, head, at } => Self {
                 feed_epoch: Some(epoch.clone()),
                 feed_version: Some(signed(*version)),
@@ -165,9 +171,17 @@ impl ProgressRow {
                 contact_at: Some(at.0),
                 ..Self::default()
             },
-            Advance::Contact { at: Micros(at) } => Self { contact_at: Some(*at), ..Self::default() },
+            Advance::Contact { epoch, at: Micros(at) } => {
+                Self { contact_at: Some(*at), first_epoch: epoch.clone(), ..Self::default() }
+            }
         }
     }
+}
+
+/// The headquarters database that has told this.
+fn told_by(incoming: &Incoming) -> Option<String> {
+    let Incoming::Entry(entry) = incoming else { return None };
+    Some(entry.stamp()?.epoch.clone())
 }
 
 /// Which of some log rows, given as (through, bytes) in order, are read at once: the last one's number.

@@ -34,6 +34,7 @@ on_both!(
     m8_an_append_is_whole_or_not_at_all,
     z3_the_log_is_read_and_pruned_in_bounded_steps,
     x7_a_batch_and_its_progress_are_one,
+    x7_the_feed_begins_where_headquarters_was_first_heard_of,
     x7_rows_apply_only_if_newer,
     m6_an_account_number_reaches_its_pending_customer_once,
     c3_terms_follow_the_customer,
@@ -142,6 +143,28 @@ mod contract {
         assert_eq!(store.page(None, 1).await.unwrap()[0].customer.id, id(1));
     }
 
+    pub(super) async fn x7_the_feed_begins_where_headquarters_was_first_heard_of<S: Store>(store: S) {
+        let place = async || {
+            let progress = store.table_progress().await.unwrap();
+            (progress.feed_epoch, progress.feed_version)
+        };
+        let contact = |epoch: Option<&str>| {
+            let advance = Advance::Contact { epoch: epoch.map(str::to_owned), at: Micros(5) };
+            Arc::new(Batch { incoming: Vec::new(), advance })
+        };
+        store.apply(log([row(1, "Ann", None)], 1)).await.unwrap();
+        store.apply(contact(None)).await.unwrap();
+        assert_eq!(place().await, (String::new(), 0));
+        // A sync create that was kept, before the first page of the feed.
+        store.apply(log([row(2, "Bob", Some(("a", 5)))], 2)).await.unwrap();
+        store.apply(contact(Some("b"))).await.unwrap();
+        assert_eq!(place().await, ("a".to_owned(), 0));
+        store.apply(feed([], "c", 3, 3)).await.unwrap();
+        store.apply(log([row(3, "Eve", Some(("a", 6)))], 3)).await.unwrap();
+        store.apply(contact(Some("b"))).await.unwrap();
+        assert_eq!(place().await, ("c".to_owned(), 3));
+    }
+
     pub(super) async fn x7_rows_apply_only_if_newer<S: Store>(store: S) {
         let name = async || {
             let row = store.rows(&[id(1)]).await.unwrap().pop().unwrap();
@@ -168,7 +191,7 @@ mod contract {
                 Incoming::Account(id(1), number.to_owned()),
                 Incoming::Account(id(404), number.to_owned()),
             ];
-            Arc::new(Batch { incoming, advance: Advance::Contact { at: Micros(5) } })
+            Arc::new(Batch { incoming, advance: Advance::Contact { epoch: None, at: Micros(5) } })
         };
         assert_eq!(store.apply(number("C-9")).await.unwrap().named, [Micros(1)]);
         assert_eq!(store.apply(number("C-10")).await.unwrap(), Applied::default());

@@ -39,10 +39,12 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
         request: Request<hq::UploadOperationsRequest>,
     ) -> Result<Response<hq::UploadOperationsResponse>, Status> {
         let channel = channel(&request, |request| &request.channel_id)?;
-        let request = request.into_inner();
-        let work = move |hq: Headquarters<S>| async move { hq.upload(&channel, request.operations).await };
+        let (request, epoch) = (request.into_inner(), self.hq.epoch.to_string());
+        // What this database lacks comes first: an edit must not arrive before its customer, or an older edit after it.
+        let elsewhere = !request.epoch.is_empty() && request.epoch != epoch;
+        let operations = if elsewhere { Vec::new() } else { request.operations };
+        let work = move |hq: Headquarters<S>| async move { hq.upload(&channel, operations).await };
         let outcomes = self.hq.unhurried(work).await?;
-        let epoch = self.hq.epoch.to_string();
         Ok(Response::new(hq::UploadOperationsResponse { outcomes, epoch }))
     }
 

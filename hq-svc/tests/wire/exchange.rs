@@ -17,6 +17,7 @@ on_both!(
     x4_each_operation_is_answered_on_its_own,
     m6_an_upload_finds_the_customer_that_is_real,
     z1_a_page_beyond_its_bounds_is_refused_whole,
+    x4_what_is_meant_for_another_database_is_not_taken,
     z1_a_log_that_began_anew_is_refused_loudly,
     x7_the_feed_brings_each_customer_once,
     x7_a_cursor_of_another_database_or_ahead_starts_anew,
@@ -101,8 +102,11 @@ async fn z1_a_page_beyond_its_bounds_is_refused_whole(database: Database) {
     assert_eq!(fields, ["operations"]);
     // A message of 4 MiB is read, and one of a byte more is not.
     let bytes = |operations: &[Operation]| {
-        let request =
-            hq::UploadOperationsRequest { channel_id: "s1".to_owned(), operations: operations.to_vec() };
+        let request = hq::UploadOperationsRequest {
+            channel_id: "s1".to_owned(),
+            operations: operations.to_vec(),
+            ..Default::default()
+        };
         request.encoded_len()
     };
     let beside = bytes(&large(4 << 20)) - (4 << 20);
@@ -115,6 +119,22 @@ async fn z1_a_page_beyond_its_bounds_is_refused_whole(database: Database) {
     refused(hq.upload("s1", beyond).await, Code::OutOfRange, "MESSAGE_TOO_LARGE");
     assert_eq!(hq.status().await.arrivals_waiting, 0);
     assert_eq!(results(&hq.upload("s1", page(1_000)).await.unwrap()), [OperationResult::Arrived; 1_000]);
+    hq.stop().await;
+}
+
+async fn x4_what_is_meant_for_another_database_is_not_taken(database: Database) {
+    let hq = Hq::start(&database).await;
+    let epoch = hq.status().await.epoch;
+    for (meant, taken) in [("01a3185e-bb0c-76a4-adb6-e20a773b5ac2", 0), (&epoch, 1)] {
+        let request = hq::UploadOperationsRequest {
+            channel_id: "s1".to_owned(),
+            operations: vec![create(1, guid(1), "Ann", "Early")],
+            epoch: meant.to_owned(),
+        };
+        let answer = hq.exchange.clone().upload_operations(request).await.unwrap().into_inner();
+        assert_eq!((answer.outcomes.len(), &answer.epoch), (taken, &epoch));
+        assert_eq!(hq.status().await.arrivals_waiting, taken as u64);
+    }
     hq.stop().await;
 }
 

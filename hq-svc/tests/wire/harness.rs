@@ -140,7 +140,8 @@ impl Hq {
         channel: &str,
         operations: Vec<Operation>,
     ) -> Result<Vec<hq::OperationOutcome>, Status> {
-        let request = hq::UploadOperationsRequest { channel_id: channel.to_owned(), operations };
+        let request =
+            hq::UploadOperationsRequest { channel_id: channel.to_owned(), operations, ..Default::default() };
         Ok(self.exchange.clone().upload_operations(request).await?.into_inner().outcomes)
     }
 

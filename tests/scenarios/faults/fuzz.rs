@@ -382,6 +382,7 @@ async fn z1_services_survive_hostile_frames() {
     let upload = tillsync_proto::pb::hq::UploadOperationsRequest {
         channel_id: "store-2".to_owned(),
         operations: vec![operation()],
+        epoch: "01a3185e-bb0c-76a4-adb6-e20a773b5ac2".to_owned(),
     };
     let contents = [Vec::new(), create.encode_to_vec(), customer().encode_to_vec(), upload.encode_to_vec()];
     let contents: Vec<Vec<u8>> = contents.into_iter().chain(kept("contents")).collect();

@@ -26,7 +26,7 @@ impl TableStore for DatabaseStore {
             let plan = plan::plan(present, Arc::clone(&batch)).await?;
             let (customers, pending) = (plan.customers, plan.pending);
             let applied = dialect::execute(&mut tx, plan).await?;
-            let row = ProgressRow::of(&batch.advance);
+            let row = ProgressRow::of(&batch);
             sqlx::query(settings::ADVANCE)
                 .bind(customers)
                 .bind(pending)
@@ -36,6 +36,7 @@ impl TableStore for DatabaseStore {
                 .bind(row.feed_head)
                 .bind(row.level_at)
                 .bind(row.contact_at)
+                .bind(row.first_epoch)
                 .execute(&mut *tx)
                 .await?;
             dialect::before_commit(self, &mut tx, &ids, &batch.advance).await?;

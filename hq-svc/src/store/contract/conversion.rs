@@ -29,6 +29,7 @@ on_both!(
     m6_a_create_that_hq_committed_before_gets_no_second_number,
     x5_a_taken_guid_is_set_aside_and_stops_nobody_else,
     x5_an_update_of_nobody_is_tried_again,
+    x5_an_update_that_came_before_its_customer_is_made_after_it,
     x5_an_invalid_update_is_set_aside_for_good,
     x5_a_row_that_cannot_be_read_stops_nobody_else,
     x5_an_operation_on_which_the_database_fails_stops_nobody_else,
@@ -156,6 +157,19 @@ async fn x5_an_update_of_nobody_is_tried_again(store: impl TestStore) {
     assert_eq!(job.try_once().await.unwrap(), done(1));
     assert_eq!(name(&get(&store, id(1)).await.unwrap().customer.content), "Ann Late");
     assert_eq!(store.arrival_counts().await.unwrap(), ArrivalCounts::default());
+}
+
+async fn x5_an_update_that_came_before_its_customer_is_made_after_it(store: impl TestStore) {
+    let clock = Arc::new(TestClock::default());
+    let job = job(&store, &clock, 10).await;
+    arrive(&store, "s1", vec![arrival(2, id(1), rename("Ann", "Second"))]).await;
+    assert_eq!(job.try_once().await.unwrap(), Outcome { set_aside: 1, ..Outcome::default() });
+    let page = vec![arrival(1, id(1), create("Ann", "First")), arrival(3, id(1), rename("Ann", "Third"))];
+    arrive(&store, "s1", page).await;
+    assert_eq!(job.try_once().await.unwrap(), Outcome::default(), "nobody overtakes it");
+    clock.forward(1);
+    assert_eq!(job.try_once().await.unwrap(), done(3));
+    assert_eq!(name(&get(&store, id(1)).await.unwrap().customer.content), "Ann Third");
 }
 
 async fn x5_an_invalid_update_is_set_aside_for_good(store: impl TestStore) {

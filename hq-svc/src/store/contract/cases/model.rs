@@ -260,13 +260,18 @@ impl Model {
         (completed, set_aside)
     }
 
-    /// The operations of one customer in one batch, up to the first that fails.
+    /// The operations of one customer in one batch, up to the first that fails; the create of one who is not there first.
     fn convert_one(&mut self, guid: u8, places: &[usize]) -> (u64, bool) {
         let known = self.customers.get(&guid);
         let mut draft = known.map(|known| (known.created, known.shown.content));
+        let mut places = places.to_vec();
+        let create = |place: &usize| matches!(self.arrivals[*place].op, Op::Create(..));
+        if let Some(create) = places.iter().position(create).filter(|_| draft.is_none()) {
+            places[..=create].rotate_right(1);
+        }
         let (mut done, mut edits, mut fails) = (0, Vec::new(), false);
         for place in places {
-            let Arrived { channel, counter, op, fate } = &mut self.arrivals[*place];
+            let Arrived { channel, counter, op, fate } = &mut self.arrivals[place];
             *fate = match (*op, &mut draft) {
                 (Op::Create(_, content), None) => {
                     draft = Some((content, content));
