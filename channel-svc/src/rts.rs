@@ -34,8 +34,8 @@ use crate::{
     status::{classify, describe, gave_up, not_made, ok},
 };
 
-/// Connections to the real-time service: a server takes about 200 calls at a time on each.
-const CONNECTIONS: usize = 4;
+/// Connections to the real-time service: a server takes about a hundred calls at a time on each.
+const CONNECTIONS: usize = 8;
 /// Most calls at a time; more are not made, as if headquarters had refused them for load.
 const MAX_CALLS: usize = 4_096;
 /// Until a connection is there.

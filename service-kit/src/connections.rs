@@ -24,8 +24,9 @@ use crate::{burden::Line, clock::Clock, tls::Peer};
 
 /// Most connections at the same time (about 20 KiB each while they are idle). Whoever comes then waits for one to end.
 pub const MAX_CONNECTIONS: usize = 16_384;
-/// Most calls that a connection has under way; HTTP/2 tells the other side, which waits.
-const MAX_CALLS: u32 = 200;
+/// Most calls that a connection has under way; HTTP/2 tells the other side, which waits. Each takes some 20 KiB while it waits,
+/// so a few connections that ask for more than there is would otherwise be what a service's memory is for.
+const MAX_CALLS: u32 = 128;
 /// Most bytes of the head of a request. What is larger is answered by HTTP's status 431, or the stream is reset.
 const MAX_HEAD: u32 = 16 << 10;
 /// After so long without a word the other side is asked whether it is still there, and has as long to answer: a peer that

@@ -9,9 +9,14 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use channel_svc as channel;
 use hq_svc as hq;
+use mimalloc::MiMalloc;
 use service_kit::clock::{Clock, Ids, SystemClock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// As the services that are shipped have it: how much memory they take is part of what is tested.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

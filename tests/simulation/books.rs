@@ -136,7 +136,12 @@ impl Office {
                 ));
             }
         }
-        None
+        // What a store brought after headquarters was asked and before it was asked itself is there by now.
+        match self.hq().await {
+            Ok(now) if (now.head_version, now.arrivals_waiting) == (hq.head_version, 0) => None,
+            Ok(_) => Some("headquarters has moved on".to_owned()),
+            Err(status) => Some(format!("headquarters: {status}")),
+        }
     }
 
     async fn customers_of_hq(&self) -> Result<Vec<Customer>, Status> {

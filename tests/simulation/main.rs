@@ -1,7 +1,7 @@
 //! The whole system, simulated: headquarters, stores and tills over a network, clocks and disks that a seed breaks and heals
 //! again, hours in seconds. Every run has to end healed: nothing waits, all nodes are equal, nobody is lost or doubled.
 //!
-//! `SEEDS=3000 CREATES=1000 STORES=50 MINUTES=180 cargo test --release -p tillsync-simulation healed -- --nocapture`
+//! `SEEDS=3000 CREATES=1000 STORES=50 MINUTES=30 cargo test --release -p tillsync-simulation healed -- --nocapture`
 //!
 //! `SEED` is the first seed, `JOBS` how many run at a time, `TRACE` a file for everything that happens in the last one;
 //! `KEEP=1` leaves its databases in `/dev/shm`.
