@@ -51,14 +51,20 @@ pub(crate) struct Changes {
 
 impl<S: Store> Headquarters<S> {
     /// Takes a page of operations, each answered on its own. One that cannot be used is kept as it came and
-    /// set aside; the others arrive.
+    /// set aside; the others arrive. None is taken, nor answered, if they are meant for another database than this one:
+    /// `epoch` names the one that took those before, unless it is empty.
     pub async fn upload(
         &self,
         channel: &ChannelId,
+        epoch: &str,
         operations: Vec<common::Operation>,
     ) -> Result<Vec<hq::OperationOutcome>> {
         check_page(&operations)?;
         self.contacts.called(channel).await?;
+        // What this database lacks comes first: an edit must not arrive before its customer, or an older edit after it.
+        if !epoch.is_empty() && epoch != self.epoch.to_string() {
+            return Ok(Vec::new());
+        }
         let counters: Vec<u64> = operations.iter().map(|operation| operation.counter).collect();
         let mut page: Vec<Arrival> = operations.into_iter().map(read).collect();
         // What comes after its customer was erased is not written down.

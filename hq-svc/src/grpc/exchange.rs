@@ -40,10 +40,9 @@ impl<S: Store> DataExchangeService for DataExchange<S> {
     ) -> Result<Response<hq::UploadOperationsResponse>, Status> {
         let channel = channel(&request, |request| &request.channel_id)?;
         let (request, epoch) = (request.into_inner(), self.hq.epoch.to_string());
-        // What this database lacks comes first: an edit must not arrive before its customer, or an older edit after it.
-        let elsewhere = !request.epoch.is_empty() && request.epoch != epoch;
-        let operations = if elsewhere { Vec::new() } else { request.operations };
-        let work = move |hq: Headquarters<S>| async move { hq.upload(&channel, operations).await };
+        let work = move |hq: Headquarters<S>| async move {
+            hq.upload(&channel, &request.epoch, request.operations).await
+        };
         let outcomes = self.hq.unhurried(work).await?;
         Ok(Response::new(hq::UploadOperationsResponse { outcomes, epoch }))
     }

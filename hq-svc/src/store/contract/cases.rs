@@ -258,7 +258,7 @@ impl<S: Opens> Bench<S> {
             Step::Upload { channel, again, new } => {
                 let page = model.page(*channel, *again, new).into_iter();
                 let page = page.map(|(counter, op)| (&base.operation(counter, op)).into()).collect();
-                let outcomes = self.hq.upload(&base.channel(*channel), page).await.expect("taken");
+                let outcomes = self.hq.upload(&base.channel(*channel), "", page).await.expect("taken");
                 let number = |text: &str| {
                     let number =
                         text.strip_prefix("C-").map(|number| number.parse::<u64>().expect("a number"));
