@@ -9,7 +9,7 @@ use tillsync_proto::{
     feed::FeedRecord,
     pb::{common::FeedCursor, hq::Resync},
 };
-use tokio::{task::yield_now, time::timeout};
+use tokio::task::yield_now;
 
 use super::{Exchange, JobError, Moved};
 use crate::{
@@ -45,7 +45,7 @@ impl<S: Store> Exchange<S> {
         let mut progress = self.store.table_progress().await?;
         if progress.feed_epoch.is_empty() {
             // What headquarters has told by another way says which database it was: a restored one gets it back.
-            timeout(super::p_job::TABLES, self.tail.applied()).await.map_err(|_| JobError::Behind)?;
+            self.all_in_tables().await?;
             progress = self.store.table_progress().await?;
         }
         let mut cursor = FeedCursor { epoch: progress.feed_epoch, version: progress.feed_version };

@@ -57,6 +57,12 @@ impl<S: Store> Exchange<S> {
         Ok(moved)
     }
 
+    /// Waits until the tables hold everything that was acknowledged before, by whichever process.
+    pub(super) async fn all_in_tables(&self) -> Result<(), JobError> {
+        self.log.level(&self.store).await?;
+        timeout(TABLES, self.tail.applied()).await.map_err(|_| JobError::Behind)
+    }
+
     /// The oldest operations after one, up to another.
     async fn page(&self, after: u64, goal: u64) -> Result<Vec<common::Operation>, JobError> {
         let (mut page, mut bytes) = (Vec::new(), 0);

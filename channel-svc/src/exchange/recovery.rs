@@ -8,7 +8,6 @@ use tillsync_proto::{
     CustomerId,
     pb::common::{CustomerRecord, FeedCursor},
 };
-use tokio::time::timeout;
 
 use super::{Exchange, JobError};
 use crate::{
@@ -36,9 +35,7 @@ impl<S: Store> Exchange<S> {
         if self.terminal || continues.is_empty() {
             return Ok(());
         }
-        self.log.level(&self.store).await?;
-        // What was acknowledged stands in the tables then.
-        timeout(super::p_job::TABLES, self.tail.applied()).await.map_err(|_| JobError::Behind)?;
+        self.all_in_tables().await?;
         let (mut lost, mut bytes, mut pending) = (Vec::new(), 0, HashSet::new());
         let mut after = None;
         loop {

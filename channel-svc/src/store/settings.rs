@@ -13,7 +13,8 @@ pub(super) const ID_OF_ACCOUNT: &str =
 pub(super) const PAGE: &str = "select body from customers where id > $1 order by id limit $2";
 pub(super) const ADVANCE: &str = "update progress set customers = customers + $1, pending = pending + $2, \
      applied_through = case when $3 > applied_through then $3 else applied_through end, \
-     feed_epoch = coalesce($4, nullif(feed_epoch, ''), $9, ''), feed_version = coalesce($5, feed_version), feed_head = coalesce($6, feed_head), \
+     feed_epoch = coalesce($4, nullif(feed_epoch, ''), $9, ''), \
+     feed_version = coalesce($5, feed_version), feed_head = coalesce($6, feed_head), \
      level_at = coalesce($7, level_at), contact_at = coalesce($8, contact_at)";
 pub(super) const PROGRESS: &str = "select applied_through, customers, pending, \
      (select created_at from customers where pending = 1 order by created_at limit 1), \

@@ -225,19 +225,21 @@ impl FakeHq {
 
     /// Lets a job run by its schedule (every 50 ms), or holds it.
     pub fn hold(&self, job: Job, held: bool) {
-        self.orders.send_modify(|orders| {
-            let order = orders.iter_mut().find(|o| o.schedule.as_ref().unwrap().job() == job).unwrap();
-            order.schedule.as_mut().unwrap().held = held;
-        });
+        self.reschedule(job, |schedule| schedule.held = held);
     }
 
     /// Lets a job run by another schedule.
     pub fn every(&self, job: Job, interval: Duration) {
-        self.orders.send_modify(|orders| {
-            let order = orders.iter_mut().find(|o| o.schedule.as_ref().unwrap().job() == job).unwrap();
-            let schedule = order.schedule.as_mut().unwrap();
+        self.reschedule(job, |schedule| {
             schedule.interval = Some(interval.try_into().unwrap());
             schedule.held = false;
+        });
+    }
+
+    fn reschedule(&self, job: Job, change: impl FnOnce(&mut Schedule)) {
+        self.orders.send_modify(|orders| {
+            let order = orders.iter_mut().find(|o| o.schedule.as_ref().unwrap().job() == job).unwrap();
+            change(order.schedule.as_mut().unwrap());
         });
     }
 
