@@ -177,7 +177,9 @@ impl<S: Store> Customers<S> {
             let (kind, retry_after) = (FailureKind::Unavailable, None);
             Err(CallError::Failed(Failure { kind, cause: CIRCUIT_OPEN, retry_after }))
         } else {
-            let result = self.rts.create(draft.id, wire, draft.fingerprint, self.call_time(deadline)).await;
+            let limit = self.call_time(deadline);
+            // Boxed: of the tasks that wait for the log during an outage none has to carry a call that has ended.
+            let result = Box::pin(self.rts.create(draft.id, wire, draft.fingerprint, limit)).await;
             self.tell_breaker(&result);
             result
         };
