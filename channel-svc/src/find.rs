@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use service_kit::deadline::Deadline;
 use tillsync_proto::{Criterion, CustomerId, PageToken, Violations, pb::hq};
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     customers::{Customers, Scope},
@@ -98,6 +99,16 @@ impl<S: Store> Customers<S> {
         Ok(Page { rows, next_page_token: next })
     }
 
+    /// Room for a page of all customers, while it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overloaded`] beyond [`MAX_PAGES`].
+    pub fn reading(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let too_many = |_| Error::Overloaded("too many pages are being read; nothing was done".to_owned());
+        self.pages.try_acquire().map_err(too_many)
+    }
+
     /// Pages through every customer this store knows, by GUID.
     ///
     /// # Errors
@@ -107,8 +118,7 @@ impl<S: Store> Customers<S> {
         let size = page_size(asked, 100, 1_000)?;
         let after = PageToken::parse("customers", page_token).map_err(|_| Error::BadPageToken)?;
         let after = after.map(CustomerId);
-        let too_many = |_| Error::Overloaded("too many pages are being read; nothing was done".to_owned());
-        let _reading = self.pages.try_acquire().map_err(too_many)?;
+        let _reading = self.reading()?;
         self.level().await?;
         let tail = self.tail.customers();
         let mut rows: HashMap<CustomerId, Row> = HashMap::new();

@@ -1,6 +1,7 @@
 //! More than a service takes, and callers that mean harm: ten times the load, connections that say nothing, readers that do not
 //! read, calls that never end, messages and heads that are too large. Memory stays bounded, refusals are honest, and it is as
-//! fast as before once they are gone. `OVERLOAD_SECONDS=120 cargo test -p tillsync-tests --test overload -- --nocapture`
+//! fast as before once they are gone. `OVERLOAD_SECONDS=120 cargo test -p tillsync-tests --test overload -- --nocapture`;
+//! `ONLY=terminal` for that service alone.
 
 #![allow(
     clippy::expect_used,
@@ -47,7 +48,7 @@ use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    client::{Headquarters, Store, mint, person, setting, until},
+    client::{Store, mint, person, setting, until},
     processes::{Process, free_port},
 };
 
@@ -257,80 +258,115 @@ fn monsters(path: &str) -> Vec<Vec<u8>> {
     ]
 }
 
-async fn is_overloaded(is_hq: bool, process: &Process, url: &str) {
-    allow_many_files();
-    let span = Duration::from_secs(setting("OVERLOAD_SECONDS", 3));
-    let hostile = setting("HOSTILE_CONNECTIONS", 30);
-    let idle = setting("IDLE_CONNECTIONS", 10_000_usize);
-    let name = if is_hq { "headquarters" } else { "the store" };
-    let path = match is_hq {
-        true => "/tillsync.hq.v1.RealTimeService/CreateCustomer",
-        false => "/tillsync.channel.v1.CustomerService/CreateCustomer",
-    };
-    let callers = Callers::start(is_hq, url);
-    // Warm.
-    until("creates begin", async || callers.made.load(Ordering::Relaxed) > 200).await;
-    let before = callers.rate(Duration::from_secs(3)).await;
-    let told = |what: &str, (rate, took): (f64, Duration)| {
-        let (peak, took) = (process.peak_memory_mib(), took.as_secs_f64());
-        println!("{name}, {what}: {peak} MiB at most, {rate:.0} creates/s of {before:.0} after {took:.1} s");
-        assert!(peak < MAX_MEMORY_MIB, "{name} had {peak} MiB: {what}");
-    };
+/// What is overloaded.
+struct Target {
+    name: &'static str,
+    /// It serves headquarters' real-time service.
+    is_hq: bool,
+    url: String,
+    process: Process,
+    /// What it calls.
+    _behind: Option<Box<Self>>,
+    _folder: tempfile::TempDir,
+}
 
-    let outcomes = flood(is_hq, url, TIMES * before, span).await;
-    told("ten times the load", callers.recovered(before, "ten times the load").await);
-    println!("{name}: {outcomes:?} (code, retry hint)");
-    for (code, hint) in outcomes.keys() {
-        let refused = [Code::ResourceExhausted, Code::Unavailable].map(|code| code as i32).contains(code);
-        assert!(*code == 0 || refused && *hint, "{name} answered {:?}", Code::from(*code));
+impl Target {
+    /// A service on a file of its own; `rest` is what it is started with behind the port and that file.
+    fn start(name: &'static str, role: &str, rest: &[&str], behind: Option<Self>) -> Self {
+        let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
+        let database = format!("sqlite:{}", folder.path().join("data.db").display());
+        let mut arguments = vec![role, &port];
+        // The emulator keeps nothing.
+        arguments.extend((role != "emulator").then_some(&*database));
+        arguments.extend(rest);
+        let (process, url) = (Process::start(&arguments), format!("http://127.0.0.1:{port}"));
+        let is_hq = matches!(role, "hq" | "emulator");
+        Self { name, is_hq, url, process, _behind: behind.map(Box::new), _folder: folder }
     }
 
-    let connections = silent(url, idle, &raw::preface()).await;
-    println!("{name}: {} idle connections", connections.len());
-    assert!(connections.len() >= idle.min(900), "{name} takes connections");
-    told("idle connections", callers.recovered(before, "idle connections, which are still there").await);
-    drop(connections);
-
-    let slow = match is_hq {
-        true => Vec::new(),
-        false => silent(url, hostile, &pages()).await,
-    };
-    told("readers that do not read", callers.recovered(before, "readers that do not read").await);
-    drop(slow);
-    let endless = silent(url, hostile, &halves(path)).await;
-    told("calls that never end", callers.recovered(before, "calls that never end").await);
-    drop(endless);
-    let mut monstrous = Vec::new();
-    for monster in monsters(path) {
-        monstrous.extend(silent(url, 20, &monster).await);
+    /// A store whose headquarters cannot be reached.
+    fn store() -> Self {
+        let nowhere = format!("http://127.0.0.1:{}", free_port());
+        Self::start("a store", "channel", &["store-1", &nowhere, &nowhere], None)
     }
-    told("what is too large", callers.recovered(before, "what is too large").await);
+
+    fn headquarters() -> Self {
+        Self::start("headquarters", "hq", &[], None)
+    }
+
+    /// A terminal of such a store.
+    fn terminal() -> Self {
+        let store = Self::store();
+        let url = store.url.clone();
+        Self::start("a terminal", "terminal", &["till-1", &url], Some(store))
+    }
+
+    fn emulator() -> Self {
+        let hq = Self::headquarters();
+        let url = hq.url.clone();
+        Self::start("the emulator", "emulator", &[&url], Some(hq))
+    }
+
+    async fn is_overloaded(&self) {
+        let Self { name, is_hq, url, process, .. } = self;
+        let (is_hq, span) = (*is_hq, Duration::from_secs(setting("OVERLOAD_SECONDS", 3)));
+        let hostile = setting("HOSTILE_CONNECTIONS", 30);
+        let idle = setting("IDLE_CONNECTIONS", 10_000_usize);
+        let path = match is_hq {
+            true => "/tillsync.hq.v1.RealTimeService/CreateCustomer",
+            false => "/tillsync.channel.v1.CustomerService/CreateCustomer",
+        };
+        let callers = Callers::start(is_hq, url);
+        // Warm.
+        until("creates begin", async || callers.made.load(Ordering::Relaxed) > 200).await;
+        let before = callers.rate(Duration::from_secs(3)).await;
+        let told = |what: &str, (rate, took): (f64, Duration)| {
+            let (peak, took) = (process.peak_memory_mib(), took.as_secs_f64());
+            println!(
+                "{name}, {what}: {peak} MiB at most, {rate:.0} creates/s of {before:.0} after {took:.1} s"
+            );
+            assert!(peak < MAX_MEMORY_MIB, "{name} had {peak} MiB: {what}");
+        };
+
+        let outcomes = flood(is_hq, url, TIMES * before, span).await;
+        println!("{name}: {outcomes:?} (code, retry hint)");
+        told("ten times the load", callers.recovered(before, "ten times the load").await);
+        for (code, hint) in outcomes.keys() {
+            let refused = [Code::ResourceExhausted, Code::Unavailable].map(|code| code as i32).contains(code);
+            assert!(*code == 0 || refused && *hint, "{name} answered {:?}", Code::from(*code));
+        }
+
+        let connections = silent(url, idle, &raw::preface()).await;
+        println!("{name}: {} idle connections", connections.len());
+        assert!(connections.len() >= idle.min(900), "{name} takes connections");
+        told("idle connections", callers.recovered(before, "idle connections, which are still there").await);
+        drop(connections);
+
+        if !is_hq {
+            let slow = silent(url, hostile, &pages()).await;
+            told("readers that do not read", callers.recovered(before, "readers that do not read").await);
+            drop(slow);
+        }
+        let endless = silent(url, hostile, &halves(path)).await;
+        told("calls that never end", callers.recovered(before, "calls that never end").await);
+        drop(endless);
+        let mut monstrous = Vec::new();
+        for monster in monsters(path) {
+            monstrous.extend(silent(url, 20, &monster).await);
+        }
+        told("what is too large", callers.recovered(before, "what is too large").await);
+    }
 }
 
 /// One after the other: each is compared with itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn z3_services_under_overload_refuse_honestly_and_are_as_fast_as_before_when_it_ends() {
-    a_store().await;
-    headquarters().await;
-}
-
-async fn a_store() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (port, nowhere) = (free_port(), format!("http://127.0.0.1:{}", free_port()));
-    let database = format!("sqlite:{}", folder.path().join("store-1.db").display());
-    let process = Process::start(&["channel", &port, &database, "store-1", &nowhere, &nowhere]);
-    let url = format!("http://127.0.0.1:{port}");
-    let store = Store::new("store-1", &url);
-    until("the store answers", async || store.status().await.is_ok()).await;
-    is_overloaded(false, &process, &url).await;
-}
-
-async fn headquarters() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let port = free_port();
-    let database = format!("sqlite:{}", folder.path().join("hq.db").display());
-    let process = Process::start(&["hq", &port, &database]);
-    let url = format!("http://127.0.0.1:{port}");
-    Headquarters::new(&url).answers().await;
-    is_overloaded(true, &process, &url).await;
+    allow_many_files();
+    let only: String = setting("ONLY", String::new());
+    for target in [Target::store, Target::headquarters, Target::terminal, Target::emulator] {
+        let target = target();
+        if target.name.contains(&only) {
+            target.is_overloaded().await;
+        }
+    }
 }

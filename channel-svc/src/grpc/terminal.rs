@@ -143,7 +143,11 @@ impl<S: Store> CustomerService for Service<S> {
     ) -> Answer<wire::ListCustomersResponse> {
         self.either(
             request,
-            async |mut s, m| s.list_customers(m).await,
+            async |mut s, m| {
+                // As large here as where it is read.
+                let _reading = self.own.0.reading()?;
+                s.list_customers(m).await
+            },
             async |m| self.own.list_customers(m).await,
         )
         .await
