@@ -132,8 +132,9 @@ impl Model {
     pub fn batch(&self, asked: usize) -> usize {
         let open = || self.arrivals.iter().filter(|arrived| arrived.fate != Fate::Done);
         let one = open().all(|arrived| Some(arrived.channel) == open().next().map(|first| first.channel));
-        let mut dry = self.clone();
-        let fails = dry.convert(usize::MAX).1 > 0 || open().any(|arrived| arrived.fate != Fate::Waiting);
+        // An edit may fail in a small batch, and not in a large one that holds its customer's create, too.
+        let fails = |batch| self.clone().convert(batch).1 > 0;
+        let fails = fails(usize::MAX) || fails(asked) || open().any(|arrived| arrived.fate != Fate::Waiting);
         if one && !fails { asked } else { 2_000 }
     }
 
