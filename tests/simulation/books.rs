@@ -206,9 +206,11 @@ impl Office {
                 Some(_) => {}
             }
         }
-        for (id, tax_id) in &said.edited {
-            if known.get(&id.to_string()).is_some_and(|customer| customer.tax_id != *tax_id) {
-                wrong.push(format!("lost: the edit of {id} was acknowledged"));
+        for (id, told) in &said.edited {
+            if let Some(customer) = known.get(&id.to_string())
+                && !told.contains(&customer.tax_id)
+            {
+                wrong.push(format!("lost: {told:?} of {id} was acknowledged, {} is there", customer.tax_id));
             }
         }
         if known.len() != said.created.len() {

@@ -36,8 +36,8 @@ pub struct Said(Arc<Mutex<SaidInner>>);
 pub struct SaidInner {
     /// Every customer that was acknowledged, with the account number if that was told.
     pub created: BTreeMap<Uuid, Option<String>>,
-    /// Tax ids that edits which were acknowledged have given.
-    pub edited: BTreeMap<Uuid, String>,
+    /// Tax ids that may be there in the end: of the last edit that was acknowledged, and of one that has no answer.
+    pub edited: BTreeMap<Uuid, Vec<String>>,
     /// What should not have been said.
     pub wrong: Vec<String>,
 }
@@ -89,22 +89,30 @@ impl Till {
         let mut chance = StdRng::seed_from_u64(self.seed);
         let clock = HostClock { trace: self.trace.clone(), ahead: Arc::default() };
         let ids = Ids::seeded(Arc::new(clock), chance.random());
-        let mut own = Vec::new();
+        // Who can be edited, and how often each has been.
+        let mut own: Vec<(Uuid, u32)> = Vec::new();
         let mut client = Client { way: way(&self.network, &self.store), failures: 0 };
         for _ in 0..self.creates {
             let pause = -(1.0 - chance.random::<f64>()).ln();
             sleep(self.pause.mul_f64(pause)).await;
             let id = ids.mint();
             self.create(id, &mut client, &mut chance).await;
-            own.push(id);
+            own.push((id, 0));
             match chance.random_range(0..10) {
                 0..3 => self.look_up(id, &mut client).await,
                 3 => self.search(id, &mut client).await,
                 4 if self.edits => {
-                    let which = chance.random_range(0..own.len());
-                    // Each once: what it says is what is there in the end.
-                    let edited = own.swap_remove(which);
-                    self.edit(edited, &mut client).await;
+                    // As often somebody who was edited before, if there is anybody: the order of edits counts.
+                    let edited: Vec<_> = (0..own.len()).filter(|at| own[*at].1 > 0).collect();
+                    let which = match edited.is_empty() || chance.random_bool(0.5) {
+                        true => chance.random_range(0..own.len()),
+                        false => edited[chance.random_range(0..edited.len())],
+                    };
+                    let (id, turn) = own.swap_remove(which);
+                    // What has no answer may come late: after that, who knows what is there in the end.
+                    if self.edit(id, turn, &mut client).await {
+                        own.push((id, turn + 1));
+                    }
                 }
                 _ => {}
             }
@@ -177,8 +185,9 @@ impl Till {
         }
     }
 
-    async fn edit(&self, id: Uuid, client: &mut Client) {
-        let tax_id = id.simple().to_string()[20..].to_owned();
+    /// Edits; gives whether that was acknowledged.
+    async fn edit(&self, id: Uuid, turn: u32, client: &mut Client) -> bool {
+        let tax_id = format!("{}-{turn}", &id.simple().to_string()[24..]);
         let request = UpdateCustomerRequest {
             customer: id.to_string(),
             values: Some(Customer { tax_id: tax_id.clone(), ..Customer::default() }),
@@ -187,13 +196,20 @@ impl Till {
         };
         let mut tills = CustomerServiceClient::new(client.way.clone());
         let answer = tills.update_customer(limited(request, Duration::from_secs(5))).await;
-        match client.result(answer, self) {
+        let acknowledged = client.result(answer, self).map_err(|status| status.code());
+        match acknowledged {
             Ok(_) => {
-                self.trace.count("edit", &self.name, id);
-                self.said.lock().edited.insert(id, tax_id);
+                self.trace.count("edit", &self.name, format_args!("{id} {turn}"));
+                self.said.lock().edited.insert(id, vec![tax_id]);
             }
-            Err(status) => self.trace.note(&self.name, format_args!("edit of {id}: {:?}", status.code())),
+            Err(code) => {
+                self.trace.note(&self.name, format_args!("edit {turn} of {id}: {code:?}"));
+                if let Some(before) = self.said.lock().edited.get_mut(&id) {
+                    before.push(tax_id);
+                }
+            }
         }
+        acknowledged.is_ok()
     }
 
     fn wrong(&self, what: String) {
