@@ -37,7 +37,7 @@ pub struct CeilingArgs {
     /// Calls under way at once, 1 to 4096.
     #[arg(long, value_delimiter = ',', default_value = "64,256", value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "LIST")]
     pub callers: Vec<u16>,
-    /// Connections they share, 1 to 256; a server takes 200 calls at once on each.
+    /// Connections they share, 1 to 256; a server takes 128 calls at once on each.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub connections: u16,
     /// Leave the upload, the customer sync job and 1010 running. Without it they are held while it is measured.

@@ -31,7 +31,7 @@ use crate::{
     way::{Credentials, Way},
 };
 
-/// Connections to each channel that tills share: a server takes 200 calls at once on each.
+/// Connections to each channel that tills share: a server takes 128 calls at once on each.
 const TILL_CONNECTIONS: usize = 8;
 /// Connections to each channel for watches: at most two for each followed create.
 const WATCH_CONNECTIONS: usize = 4;
