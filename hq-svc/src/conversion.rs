@@ -85,6 +85,9 @@ fn plan_one(id: CustomerId, mut arrivals: Vec<Due>, known: Option<Stored>, rules
     {
         arrivals[..=create].rotate_right(1);
     }
+    if draft.is_some() && planted("the last edit comes first") {
+        arrivals.reverse();
+    }
     let (mut verdicts, mut edits) = (Vec::new(), Vec::new());
     for Due { seq, channel, counter, operation, attempts, included, .. } in arrivals {
         let edit = operation.as_ref().is_some_and(|operation| !matches!(operation.change, Change::Create(_)));

@@ -156,9 +156,15 @@ const BROUGHT_BACK: &str = "the copy is brought back by hand";
 #[test]
 fn planted_bugs_are_caught() {
     let Some(shim) = without_chance() else { return };
-    let size = Size { creates: 50, stores: 10, minutes: 5 };
+    let small = Size { creates: 50, stores: 10, minutes: 5 };
+    let large = Size { creates: 1_000, stores: 12, minutes: 6 };
     // Each from a seed on that is known to have what it takes.
-    for (bug, first) in [(LYING_DISK, 4), (BROUGHT_BACK, 1), ("newer rows do not apply", 3)] {
+    for (bug, first, size) in [
+        (LYING_DISK, 4, small),
+        (BROUGHT_BACK, 1, small),
+        ("newer rows do not apply", 3, small),
+        ("the last edit comes first", 30_001, large),
+    ] {
         let caught = (first..first + 20).find(|seed| !run(shim, *seed, size, bug).status.success());
         assert!(caught.is_some(), "nobody notices that {bug}");
         println!("{bug}: caught by seed {}", caught.unwrap_or_default());
