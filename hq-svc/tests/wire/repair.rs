@@ -30,6 +30,7 @@ on_both!(
     f3_the_doctor_answers_from_state,
     x10_a_customer_sync_job_that_stands_still_is_told,
     x10_starting_the_customer_sync_job_anew_does_not_put_it_off,
+    x8_what_changes_at_headquarters_does_not_put_off_the_customer_sync_job,
 );
 
 async fn flag(hq: &Hq, feature: Feature) {
@@ -616,26 +617,57 @@ async fn f3_the_doctor_answers_from_state(database: Database) {
     hq.stop().await;
 }
 
-async fn x10_starting_the_customer_sync_job_anew_does_not_put_it_off(database: Database) {
-    // It rests for longer than the watchdog waits.
-    let interval = std::time::Duration::from_secs(2);
+/// Headquarters whose customer sync job rests so long, with a customer that waits for it.
+async fn resting(database: &Database, interval: std::time::Duration, watchdog: std::time::Duration) -> Hq {
     let schedule =
         Schedule { interval, held: false, ..Schedule::default_for(tillsync_proto::Job::CustomerSync) };
-    let watchdog = std::time::Duration::from_millis(100);
-    let config = hq_svc::Config { watchdog, schedules: vec![schedule], ..database.config() };
-    let hq = Hq::with(config).await;
+    let hq = Hq::with(hq_svc::Config { watchdog, schedules: vec![schedule], ..database.config() }).await;
     hq.upload("s1", vec![create(1, guid(1), "Ann", "Waits")]).await.unwrap();
+    hq
+}
+
+/// Waits until the customer is there, and does something again and again meanwhile.
+async fn converted(hq: &Hq, mut meanwhile: impl AsyncFnMut()) -> hq::GetStatusResponse {
     let converted = async {
         loop {
             let status = hq.status().await;
             if status.customers == 1 {
                 return status;
             }
-            tokio::task::yield_now().await;
+            meanwhile().await;
         }
     };
-    let status = tokio::time::timeout(crate::harness::PATIENCE, converted).await.expect("it runs");
+    tokio::time::timeout(crate::harness::PATIENCE, converted).await.expect("it runs")
+}
+
+async fn x10_starting_the_customer_sync_job_anew_does_not_put_it_off(database: Database) {
+    // It rests for longer than the watchdog waits.
+    let (interval, watchdog) = (std::time::Duration::from_secs(2), std::time::Duration::from_millis(100));
+    let hq = resting(&database, interval, watchdog).await;
+    let status = converted(&hq, async || tokio::task::yield_now().await).await;
     assert!(status.sync_job_restarts > 0);
+    hq.stop().await;
+}
+
+async fn x8_what_changes_at_headquarters_does_not_put_off_the_customer_sync_job(database: Database) {
+    let (interval, watchdog) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(3_600));
+    let hq = resting(&database, interval, watchdog).await;
+    let mut changes = 0;
+    // Another job's schedule, far more often than this one is due.
+    let status = converted(&hq, async || {
+        changes += 1;
+        let interval = Some(prost_types::Duration { seconds: changes, nanos: 0 });
+        let schedule = tillsync_proto::pb::common::Schedule {
+            job: Job::Upload.into(),
+            interval,
+            jitter: 0.0,
+            held: true,
+        };
+        let request = hq::UpdateScheduleRequest { schedule: Some(schedule) };
+        hq.admin.clone().update_schedule(request).await.unwrap();
+    })
+    .await;
+    assert!(changes > 10 && status.sync_job_restarts == 0, "{changes} changes");
     hq.stop().await;
 }
 
