@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use tillsync_proto::pb::{
     channel::{
-        CreateAddressRequest, CreatePath, GetCustomerRequest, IssueLoyaltyCardRequest, Scope,
-        UpdateCustomerRequest, search_customers_request::Criterion,
+        CreateAddressRequest, CreatePath, GetCustomerRequest, IssueLoyaltyCardRequest, ListCustomersRequest,
+        Scope, UpdateCustomerRequest, search_customers_request::Criterion,
     },
     common::{Customer, FunctionalityProfile, Job},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::{
     headquarters::{FakeHq, profile},
     shop::{Place, Shop, metadata, person, reason},
 };
-use crate::{Config, TerminalConfig};
+use crate::{Config, TerminalConfig, find::MAX_PAGES};
 
 /// A store at a port that it keeps, and a terminal of it.
 struct Till {
@@ -186,4 +187,21 @@ async fn o3_filtered_customer_data_keeps_a_terminal_from_creating_offline() {
         (Code::FailedPrecondition, "SHARED_DATA_FILTERED")
     );
     assert_eq!(till.terminal.status().await.logged_counter, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn z3_a_terminal_passes_on_no_more_pages_of_all_customers_than_it_reads_itself() {
+    // A store that takes calls and answers none.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = Place::sqlite();
+    let terminal = Till::terminal(&place, &format!("http://{}", silent.local_addr().unwrap())).await;
+    let page = |_| {
+        let mut tills = terminal.tills.clone();
+        async move { tills.list_customers(ListCustomersRequest::default()).await }
+    };
+    let mut pages: JoinSet<_> = (0..=MAX_PAGES).map(page).collect();
+    let refused = pages.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+    assert!(refused.get_details_retry_info().is_some());
+    assert!(pages.try_join_next().is_none(), "the others are under way");
 }
