@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tonic::{Code, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Database, Hq, PATIENCE, create, guid, on_both, refused, refused_call};
+use crate::harness::{Database, Hq, PATIENCE, create, guid, on_both, refused, refused_call, schedule};
 
 on_both!(
     x8_a_stream_brings_orders_at_once_and_as_they_change,
@@ -41,16 +41,6 @@ async fn four(stream: &mut Streaming<hq::WatchJobsResponse>) -> Vec<(Schedule, u
     orders
 }
 
-fn schedule(job: Job, millis: i32, held: bool) -> Schedule {
-    let interval = prost_types::Duration { seconds: 0, nanos: millis * 1_000_000 };
-    Schedule { job: job.into(), interval: Some(interval), jitter: 0.0, held }
-}
-
-async fn set(hq: &Hq, schedule: Schedule) {
-    let request = hq::UpdateScheduleRequest { schedule: Some(schedule) };
-    hq.admin.clone().update_schedule(request).await.unwrap();
-}
-
 async fn x8_a_stream_brings_orders_at_once_and_as_they_change(database: Database) {
     let hq = Hq::start(&database).await;
     let mut stream = watch(&hq, "s1").await;
@@ -59,11 +49,11 @@ async fn x8_a_stream_brings_orders_at_once_and_as_they_change(database: Database
         [Job::Upload, Job::Customers1010, Job::ChannelConfiguration1070, Job::GlobalConfiguration1110];
     assert_eq!(jobs, channels_jobs);
     let changed = schedule(Job::Customers1010, 77, true);
-    set(&hq, changed).await;
+    hq.set_schedule(changed).await;
     assert_eq!(next(&mut stream).await, (changed, 0));
     // What is set to what it is changes nothing, and is not sent.
-    set(&hq, changed).await;
-    set(&hq, schedule(Job::Upload, 55, false)).await;
+    hq.set_schedule(changed).await;
+    hq.set_schedule(schedule(Job::Upload, 55, false)).await;
     assert_eq!(next(&mut stream).await.0, schedule(Job::Upload, 55, false));
     let mut late = watch(&hq, "s2").await;
     assert!(four(&mut late).await.contains(&(changed, 0)));
@@ -81,7 +71,7 @@ async fn x8_a_held_job_runs_when_it_is_asked_to(database: Database) {
     assert_eq!(hq.get(guid(1)).await.unwrap().customer.unwrap().account_number, "C-00000001");
     assert_eq!(hq.convert().await, 0, "again without harm");
     // No longer held, it runs by itself.
-    set(&hq, schedule(Job::CustomerSync, 50, false)).await;
+    hq.set_schedule(schedule(Job::CustomerSync, 50, false)).await;
     hq.upload("s1", vec![create(2, guid(2), "Bob", "Driven")]).await.unwrap();
     let arrived = async {
         while hq.get(guid(2)).await.is_err() {

@@ -150,6 +150,11 @@ impl Hq {
         Ok(self.admin.clone().run_job(request).await?.into_inner().sessions)
     }
 
+    pub async fn set_schedule(&self, schedule: common::Schedule) {
+        let request = hq::UpdateScheduleRequest { schedule: Some(schedule) };
+        self.admin.clone().update_schedule(request).await.expect("set");
+    }
+
     /// Runs the customer sync job, and gives the rows it moved.
     pub async fn convert(&self) -> u64 {
         let sessions = self.run(common::Job::CustomerSync, "").await.expect("the job runs");
@@ -169,6 +174,11 @@ impl Hq {
         let request = hq::GetStatusRequest {};
         self.admin.clone().get_status(request).await.expect("a status").into_inner()
     }
+}
+
+pub fn schedule(job: common::Job, millis: i32, held: bool) -> common::Schedule {
+    let interval = prost_types::Duration { seconds: 0, nanos: millis * 1_000_000 };
+    common::Schedule { job: job.into(), interval: Some(interval), jitter: 0.0, held }
 }
 
 pub fn guid(n: u128) -> Uuid {

@@ -31,8 +31,7 @@ async fn what_was_answered_is_there_after_a_restart(database: Database) {
     before.upload("s1", vec![create(1, guid(2), "Bob", "Stays")]).await.unwrap();
     let interval = prost_types::Duration { seconds: 9, nanos: 0 };
     let schedule = Schedule { job: Job::Upload.into(), interval: Some(interval), jitter: 0.25, held: true };
-    let request = hq::UpdateScheduleRequest { schedule: Some(schedule) };
-    before.admin.clone().update_schedule(request).await.unwrap();
+    before.set_schedule(schedule).await;
     let epoch = before.status().await.epoch;
     before.stop().await;
 

@@ -1,5 +1,7 @@
 //! The synchronization status and its repair, sessions that failed, and answers in words, over gRPC.
 
+use std::time::Duration;
+
 use prost_types::FieldMask;
 use tillsync_proto::{
     Schedule,
@@ -13,7 +15,9 @@ use tillsync_proto::{
 };
 use tonic::{Code, Status};
 
-use crate::harness::{Database, Hq, create, guid, on_both, operation, person, refused, refused_call};
+use crate::harness::{
+    Database, Hq, create, guid, on_both, operation, person, refused, refused_call, schedule,
+};
 
 on_both!(
     s1_one_of_ten_thousand_is_refused_corrected_and_synchronized,
@@ -618,7 +622,7 @@ async fn f3_the_doctor_answers_from_state(database: Database) {
 }
 
 /// Headquarters whose customer sync job rests so long, with a customer that waits for it.
-async fn resting(database: &Database, interval: std::time::Duration, watchdog: std::time::Duration) -> Hq {
+async fn resting(database: &Database, interval: Duration, watchdog: Duration) -> Hq {
     let schedule =
         Schedule { interval, held: false, ..Schedule::default_for(tillsync_proto::Job::CustomerSync) };
     let hq = Hq::with(hq_svc::Config { watchdog, schedules: vec![schedule], ..database.config() }).await;
@@ -642,7 +646,7 @@ async fn converted(hq: &Hq, mut meanwhile: impl AsyncFnMut()) -> hq::GetStatusRe
 
 async fn x10_starting_the_customer_sync_job_anew_does_not_put_it_off(database: Database) {
     // It rests for longer than the watchdog waits.
-    let (interval, watchdog) = (std::time::Duration::from_secs(2), std::time::Duration::from_millis(100));
+    let (interval, watchdog) = (Duration::from_secs(2), Duration::from_millis(100));
     let hq = resting(&database, interval, watchdog).await;
     let status = converted(&hq, async || tokio::task::yield_now().await).await;
     assert!(status.sync_job_restarts > 0);
@@ -650,21 +654,13 @@ async fn x10_starting_the_customer_sync_job_anew_does_not_put_it_off(database: D
 }
 
 async fn x8_what_changes_at_headquarters_does_not_put_off_the_customer_sync_job(database: Database) {
-    let (interval, watchdog) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(3_600));
+    let (interval, watchdog) = (Duration::from_secs(1), Duration::from_secs(3_600));
     let hq = resting(&database, interval, watchdog).await;
     let mut changes = 0;
     // Another job's schedule, far more often than this one is due.
     let status = converted(&hq, async || {
         changes += 1;
-        let interval = Some(prost_types::Duration { seconds: changes, nanos: 0 });
-        let schedule = tillsync_proto::pb::common::Schedule {
-            job: Job::Upload.into(),
-            interval,
-            jitter: 0.0,
-            held: true,
-        };
-        let request = hq::UpdateScheduleRequest { schedule: Some(schedule) };
-        hq.admin.clone().update_schedule(request).await.unwrap();
+        hq.set_schedule(schedule(Job::Upload, 50 + changes % 2, true)).await;
     })
     .await;
     assert!(changes > 10 && status.sync_job_restarts == 0, "{changes} changes");
@@ -672,7 +668,7 @@ async fn x8_what_changes_at_headquarters_does_not_put_off_the_customer_sync_job(
 }
 
 async fn x10_a_customer_sync_job_that_stands_still_is_told(database: Database) {
-    let limit = std::time::Duration::from_millis(100);
+    let limit = Duration::from_millis(100);
     let hq = Hq::with(hq_svc::Config { watchdog: limit, ..database.config() }).await;
     assert!(hq.status().await.stall.is_none());
     hq.upload("s1", vec![create(1, guid(1), "Ann", "Waits")]).await.unwrap();
