@@ -285,26 +285,26 @@ impl Target {
     }
 
     /// A store whose headquarters cannot be reached.
-    fn store() -> Self {
+    fn store(name: &'static str) -> Self {
         let nowhere = format!("http://127.0.0.1:{}", free_port());
-        Self::start("a store", "channel", &["store-1", &nowhere, &nowhere], None)
+        Self::start(name, "channel", &["store-1", &nowhere, &nowhere], None)
     }
 
-    fn headquarters() -> Self {
-        Self::start("headquarters", "hq", &[], None)
+    fn headquarters(name: &'static str) -> Self {
+        Self::start(name, "hq", &[], None)
     }
 
     /// A terminal of such a store.
-    fn terminal() -> Self {
-        let store = Self::store();
+    fn terminal(name: &'static str) -> Self {
+        let store = Self::store("its store");
         let url = store.url.clone();
-        Self::start("a terminal", "terminal", &["till-1", &url], Some(store))
+        Self::start(name, "terminal", &["till-1", &url], Some(store))
     }
 
-    fn emulator() -> Self {
-        let hq = Self::headquarters();
+    fn emulator(name: &'static str) -> Self {
+        let hq = Self::headquarters("its headquarters");
         let url = hq.url.clone();
-        Self::start("the emulator", "emulator", &[&url], Some(hq))
+        Self::start(name, "emulator", &[&url], Some(hq))
     }
 
     async fn is_overloaded(&self) {
@@ -358,15 +358,22 @@ impl Target {
     }
 }
 
+type Start = fn(&'static str) -> Target;
+
 /// One after the other: each is compared with itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn z3_services_under_overload_refuse_honestly_and_are_as_fast_as_before_when_it_ends() {
     allow_many_files();
     let only: String = setting("ONLY", String::new());
-    for target in [Target::store, Target::headquarters, Target::terminal, Target::emulator] {
-        let target = target();
-        if target.name.contains(&only) {
-            target.is_overloaded().await;
-        }
+    let targets: [(&str, Start); 4] = [
+        ("a store", Target::store),
+        ("headquarters", Target::headquarters),
+        ("a terminal", Target::terminal),
+        ("the emulator", Target::emulator),
+    ];
+    let named = targets.into_iter().filter(|(name, _)| name.contains(&only)).collect::<Vec<_>>();
+    assert!(!named.is_empty(), "ONLY={only}: no such service");
+    for (name, start) in named {
+        start(name).is_overloaded().await;
     }
 }
