@@ -3,11 +3,13 @@
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use tillsync_proto::{Criterion, TermKind, prefix_end};
 
-/// Most terms that one word of a search looks at: exact ones come first, so what is left out is only longer.
-const MAX_TERMS: i64 = 10_000;
+/// Most terms that a search looks at, shared by its words: exact ones come first, so what is left out of one word's is only
+/// longer.
+const MAX_TERMS: usize = 10_000;
 
-/// Those who match a search of one word best: the word is there whole. Often these are enough, and they are found without
-/// looking at all others who match. Columns as in [`statement`]. `None`: the search is another one.
+/// Those who match best: every word is there whole, however common each is. Often these are enough, and they are found without
+/// looking at all others who match. Columns as in [`statement`], by GUID. `None`: a whole term is worth no more than its
+/// beginning.
 pub(super) fn whole<DB>(criterion: &Criterion, limit: usize) -> Option<QueryBuilder<DB>>
 where
     DB: Database,
@@ -15,20 +17,22 @@ where
     for<'a> String: Encode<'a, DB> + Type<DB>,
     for<'a> i64: Encode<'a, DB> + Type<DB>,
 {
-    let (kind, ranges) = ranges(criterion);
-    let [(word, _, points)] = <[_; 1]>::try_from(ranges).ok()?;
-    // Where a whole word is worth no more than its beginning, the order is that of all who match.
-    if points == 1 {
-        return None;
-    }
+    let Criterion::Name(words) = criterion else { return None };
+    // Of those who have the longest word, as a rule the rarest, each is asked for the others.
+    let longest = words.iter().max_by_key(|word| word.len())?;
+    let points = i64::try_from(words.len() * 2).unwrap_or(i64::MAX);
     let mut sql = QueryBuilder::new("select customer_id, cast(");
-    sql.push_bind(points).push(" as bigint) as points from customer_terms where kind = ").push_bind(kind);
-    sql.push(" and term = ").push_bind(word).push(" order by customer_id limit ");
-    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    sql.push_bind(points).push(" as bigint) as points from customer_terms as longest where kind = ");
+    sql.push_bind(TermKind::Name as i64).push(" and term = ").push_bind(longest.clone());
+    for word in words.iter().filter(|word| *word != longest) {
+        sql.push(" and exists (select 1 from customer_terms as other where other.kind = longest.kind and other.term = ");
+        sql.push_bind(word.clone()).push(" and other.customer_id = longest.customer_id)");
+    }
+    sql.push(" order by customer_id limit ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
     Some(sql)
 }
 
-/// Customers by rank, then GUID. Columns: `customer_id`, `points`.
+/// All who match, by rank, then GUID. Columns: `customer_id`, `points`.
 pub(super) fn statement<DB>(criterion: &Criterion, limit: usize) -> QueryBuilder<DB>
 where
     DB: Database,
@@ -38,13 +42,14 @@ where
 {
     let mut sql = QueryBuilder::new("select customer_id, cast(sum(points) as bigint) as points from (");
     let (kind, ranges) = ranges(criterion);
+    let terms = i64::try_from(MAX_TERMS / ranges.len().max(1)).unwrap_or(i64::MAX);
     for (i, (from, to, whole)) in ranges.into_iter().enumerate() {
         sql.push(if i == 0 { "" } else { " union all " });
         sql.push("select customer_id, max(case when term = ").push_bind(from.clone());
         sql.push(" then ").push_bind(whole).push(" else 1 end) as points from (");
         sql.push("select customer_id, term from customer_terms where kind = ").push_bind(kind);
         sql.push(" and term >= ").push_bind(from).push(" and term < ").push_bind(to);
-        sql.push(" order by term, customer_id limit ").push_bind(MAX_TERMS);
+        sql.push(" order by term, customer_id limit ").push_bind(terms);
         sql.push(") as word group by customer_id");
     }
     sql.push(") as words group by customer_id order by points desc, customer_id limit ");

@@ -40,6 +40,7 @@ on_both!(
     c3_terms_follow_the_customer,
     c3_a_range_of_terms_ends_where_it_should,
     c3_whole_words_come_first_however_many_there_are,
+    c3_all_words_are_found_however_common_each_is,
     settings_and_runs_are_kept,
 );
 
@@ -226,6 +227,29 @@ mod contract {
             let whole = (1..=30).map(|n| (id(2 * n), 2));
             let expected: Vec<_> = whole.chain((0..30).map(|n| (id(2 * n + 1), 1))).take(limit).collect();
             assert_eq!(found, expected, "{limit}");
+        }
+    }
+
+    pub(super) async fn c3_all_words_are_found_however_common_each_is<S: Store>(store: S) {
+        // More of either word than the search for any of them looks at.
+        let all = 12_000;
+        let both = all - 11..=all;
+        let name = |n| {
+            if both.contains(&n) {
+                "Anna Schneider"
+            } else if n % 2 == 0 {
+                "Anna"
+            } else {
+                "Schneider"
+            }
+        };
+        let rows: Vec<Row> = (1..=all).map(|n| row(n, name(n), None)).collect();
+        store.apply(log(rows, 12_000)).await.unwrap();
+        let best = both.map(|n| (id(n), 4));
+        let expected: Vec<_> = best.chain([(id(1), 2), (id(2), 2)]).collect();
+        for limit in [2, 12, 14] {
+            let found = store.search(&Criterion::name("schneider anna").unwrap(), limit).await.unwrap();
+            assert_eq!(found, expected[..limit], "{limit}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The tables.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use service_kit::retry::transaction;
 use tillsync_proto::{Criterion, CustomerId, JobRun};
@@ -72,8 +72,11 @@ impl TableStore for DatabaseStore {
             None => Vec::new(),
         };
         if found.len() < limit {
+            let best: HashSet<Uuid> = found.iter().map(|(id, _)| *id).collect();
             let mut sql = search::statement(criterion, limit);
-            found = sql.build_query_as().fetch_all(self.table_reads()).await?;
+            let all: Vec<(Uuid, i64)> = sql.build_query_as().fetch_all(self.table_reads()).await?;
+            found.extend(all.into_iter().filter(|(id, _)| !best.contains(id)));
+            found.truncate(limit);
         }
         Ok(found
             .into_iter()
