@@ -67,7 +67,11 @@ impl TableStore for DatabaseStore {
         criterion: &Criterion,
         limit: usize,
     ) -> Result<Vec<(CustomerId, usize)>, StoreError> {
-        let mut found: Vec<(Uuid, i64)> = match search::whole(criterion, limit) {
+        let rarest: i64 = match search::rarest(criterion) {
+            Some(mut sql) => sql.build_query_scalar().fetch_one(self.table_reads()).await?,
+            None => 0,
+        };
+        let mut found: Vec<(Uuid, i64)> = match search::whole(criterion, rarest, limit) {
             Some(mut sql) => sql.build_query_as().fetch_all(self.table_reads()).await?,
             None => Vec::new(),
         };
