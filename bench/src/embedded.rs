@@ -47,10 +47,6 @@ impl Service {
     }
 }
 
-fn database_url(database: &str) -> Result<DatabaseUrl, Error> {
-    database.parse().map_err(start("a service"))
-}
-
 /// Services that run in this process. Dropping it ends them as a crash would.
 pub struct Services {
     clock: Arc<dyn Clock>,
@@ -110,9 +106,10 @@ impl Services {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let ids = Ids::seeded(Arc::clone(&self.clock), seed);
+        let at = |database: String| database.parse::<DatabaseUrl>().map_err(start("a service"));
         match service {
             Service::Hq { database } => {
-                self.hq(listener, hq_svc::Config::new(database_url(&database)?), ids).await?;
+                self.hq(listener, hq_svc::Config::new(at(database)?), ids).await?;
             }
             Service::Emulator { profile_toml, hq } => {
                 let profile = Profile::parse(&profile_toml).map_err(start("the emulator"))?;
@@ -120,7 +117,7 @@ impl Services {
             }
             Service::Channel { id, database, rts, hq } => {
                 let id = id.parse().map_err(start("a channel"))?;
-                let config = channel_svc::Config::new(id, database_url(&database)?, &rts, &hq);
+                let config = channel_svc::Config::new(id, at(database)?, &rts, &hq);
                 self.channel(listener, config, ids).await?;
             }
         }

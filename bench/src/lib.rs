@@ -84,12 +84,9 @@ use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
-    pin::Pin,
     process::ExitCode,
     time::Duration,
 };
-
-use tokio::runtime::Runtime;
 
 use crate::{
     cli::{Cli, Command, LedgerArgs, ReportArgs},
@@ -104,36 +101,34 @@ use crate::{
 /// # Errors
 ///
 /// Whatever keeps it from that.
-pub fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
-    let work: Pin<Box<dyn Future<Output = Result<ExitCode, Error>>>> = match cli.command {
-        None => Box::pin(compare::compare(cli.compare, command)),
-        Some(Command::Compare(args)) => Box::pin(compare::compare(*args, command)),
-        Some(Command::Knee(args)) => Box::pin(knee::find(*args, command)),
-        Some(Command::Scenario(args)) => Box::pin(scenario::scenario(*args, command)),
-        Some(Command::Plan(args)) => Box::pin(plan::plan(*args, command)),
-        Some(Command::Profiles(args)) => return plan::profiles::profiles(&args),
-        Some(Command::WhatIf(args)) => return plan::what_if::what_if(*args),
-        Some(Command::Ceiling(args)) => Box::pin(ceiling::ceiling(args)),
-        Some(Command::Channels(args)) => Box::pin(channels::channels(args)),
-        Some(Command::Costs(args)) => Box::pin(costs::costs(args)),
-        Some(Command::Drain(args)) => Box::pin(drain::drain(args)),
-        Some(Command::Searches(args)) => Box::pin(searches::searches(args)),
-        Some(Command::Shelter(args)) => Box::pin(shelter::shelter(args)),
-        Some(Command::Steady(args)) => Box::pin(steady::steady(args)),
-        Some(Command::Pacing(args)) => Box::pin(pacing::pacing(args)),
-        Some(Command::Ledger(args)) => Box::pin(check_ledger(args)),
-        Some(Command::Report(args)) => return render_report(&args),
-        Some(Command::Diff(args)) => return diff::diff(&args),
-        Some(Command::Generate) => Box::pin(run::generators::generate()),
-        // Its service has a runtime of its own.
-        Some(Command::Serve) => return embedded::serve(),
-        Some(Command::Up(args)) => Box::pin(chain::up(args)),
-        Some(Command::Hq(args)) => Box::pin(shell::hq::hq(args)),
-        Some(Command::Customer(args)) => Box::pin(shell::customer::customer(args)),
-        Some(Command::Doctor(args)) => Box::pin(shell::doctor::doctor(args)),
-        Some(Command::Token(args)) => return shell::token::token(&args),
-    };
-    Runtime::new()?.block_on(work)
+pub async fn run(cli: Cli, command: Vec<String>) -> Result<ExitCode, Error> {
+    match cli.command {
+        None => compare::compare(cli.compare, command).await,
+        Some(Command::Compare(args)) => compare::compare(*args, command).await,
+        Some(Command::Knee(args)) => knee::find(*args, command).await,
+        Some(Command::Scenario(args)) => scenario::scenario(*args, command).await,
+        Some(Command::Plan(args)) => plan::plan(*args, command).await,
+        Some(Command::Profiles(args)) => plan::profiles::profiles(&args),
+        Some(Command::WhatIf(args)) => plan::what_if::what_if(*args),
+        Some(Command::Ceiling(args)) => ceiling::ceiling(args).await,
+        Some(Command::Channels(args)) => channels::channels(args).await,
+        Some(Command::Costs(args)) => costs::costs(args).await,
+        Some(Command::Drain(args)) => drain::drain(args).await,
+        Some(Command::Searches(args)) => searches::searches(args).await,
+        Some(Command::Shelter(args)) => shelter::shelter(args).await,
+        Some(Command::Steady(args)) => steady::steady(args).await,
+        Some(Command::Pacing(args)) => pacing::pacing(args).await,
+        Some(Command::Ledger(args)) => check_ledger(args).await,
+        Some(Command::Report(args)) => render_report(&args),
+        Some(Command::Diff(args)) => diff::diff(&args),
+        Some(Command::Generate) => run::generators::generate().await,
+        Some(Command::Serve) => embedded::serve().await,
+        Some(Command::Up(args)) => chain::up(args).await,
+        Some(Command::Hq(args)) => shell::hq::hq(args).await,
+        Some(Command::Customer(args)) => shell::customer::customer(args).await,
+        Some(Command::Doctor(args)) => shell::doctor::doctor(args).await,
+        Some(Command::Token(args)) => shell::token::token(&args),
+    }
 }
 
 async fn check_ledger(args: LedgerArgs) -> Result<ExitCode, Error> {

@@ -14,7 +14,8 @@ use tillsync::{cli, run};
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() -> ExitCode {
+#[tokio::main]
+async fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         // A group of commands without one of them: its list says more than a line does.
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     };
     init_logs(cli.log);
     allow_many_files();
-    match run(cli, env::args().map(|argument| without_secrets(&argument)).collect()) {
+    match run(cli, env::args().map(|argument| without_secrets(&argument)).collect()).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tillsync: {}", without_secrets(&Chain(&error).to_string()));

@@ -16,7 +16,6 @@
 //! | `terminal`, `terminals` | a till's own service, online and offline; what a store takes from them |
 //! | `rts` | the client of headquarters' real-time service |
 //! | `store` | the log and the tables on SQLite and on PostgreSQL |
-//! | `runtime` | which processors answer |
 //! | `error`, `status` | why something was refused, and what that is in gRPC |
 //! | `watchers`, `metrics` | who is told, and what is counted |
 //! | `planted` | bugs that tests plant |
@@ -41,7 +40,6 @@ mod others;
 mod planted;
 mod report;
 mod rts;
-mod runtime;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod status;
@@ -53,7 +51,6 @@ mod watchers;
 
 pub use config::Config;
 pub use open::{Channel, OpenError, mark_restored, open, serve};
-pub use runtime::runtime;
 pub use service_kit::serve::ServeError;
 pub use store::log_file;
 pub use terminal::TerminalConfig;

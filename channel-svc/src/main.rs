@@ -8,9 +8,7 @@ use std::{
     time::Duration,
 };
 
-use channel_svc::{
-    Config, OpenError, ServeError, TerminalConfig, log_file, mark_restored, open, runtime, serve,
-};
+use channel_svc::{Config, OpenError, ServeError, TerminalConfig, log_file, mark_restored, open, serve};
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use service_kit::{
@@ -37,21 +35,6 @@ struct Options {
     command: Option<Command>,
     #[command(flatten)]
     store: StoreOptions,
-}
-
-impl Options {
-    /// The database that the command is about.
-    fn database(&self) -> &DatabaseUrl {
-        match &self.command {
-            None => &self.store.database.url,
-            Some(Command::Terminal(terminal)) => &terminal.database_url,
-            Some(
-                Command::Backup { database, .. }
-                | Command::Compact { database }
-                | Command::Restore { database, .. },
-            ) => &database.url,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -177,30 +160,24 @@ enum MainError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Listen(#[from] ListenError),
-    #[error("threads cannot be started")]
-    Runtime(#[source] std::io::Error),
     #[error("signals cannot be caught")]
     Signal(#[from] std::io::Error),
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
 
-fn main() -> ExitCode {
-    exit("channel-svc", start())
+#[tokio::main]
+async fn main() -> ExitCode {
+    exit("channel-svc", run().await)
 }
 
-fn start() -> Result<(), MainError> {
+async fn run() -> Result<(), MainError> {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) if error.use_stderr() => return Err(MainError::Options(one_line(&error.to_string()))),
         // Help and version are no errors.
         Err(asked) => return asked.print().map_err(MainError::Print),
     };
-    let runtime = runtime(options.database()).map_err(MainError::Runtime)?;
-    runtime.block_on(run(options))
-}
-
-async fn run(options: Options) -> Result<(), MainError> {
     let (config, address, common) = match options.command {
         Some(Command::Backup { database, to }) => return backup(&database.url, &to).await,
         Some(Command::Compact { database }) => return compact(&database.url).await,

@@ -11,14 +11,15 @@ use channel_svc as channel;
 use hq_svc as hq;
 use mimalloc::MiMalloc;
 use service_kit::clock::{Clock, Ids, SystemClock};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// As the services that are shipped have it: how much memory they take is part of what is tested.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() -> Result<(), Box<dyn Error>> {
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
     // What they say is of interest to who looks for a fault: `SERVICE_LOG=warn`.
     if let Ok(level) = std::env::var("SERVICE_LOG") {
         service_kit::telemetry::init_logs(level.parse()?);
@@ -32,19 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         told(panic);
         std::process::abort();
     }));
-    let runtime = match arguments[..] {
-        ["channel" | "terminal", _, database, ..] => channel::runtime(&database.parse()?),
-        _ => Runtime::new(),
-    };
-    runtime?.block_on(serve(&arguments))
-}
-
-async fn serve(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = Ids::from_os(Arc::clone(&clock));
     let listen = async |port: &str| TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).await;
     let never = CancellationToken::new();
-    match *arguments {
+    match arguments[..] {
         ["hq", port, database] => {
             let config = hq::Config { database: database.parse()?, ..hq::Config::default() };
             let hq = hq::open(&config, clock, ids).await?;

@@ -1,7 +1,7 @@
 //! Services in processes of their own: each is this program, told by a line of JSON what to serve, and ends when its
 //! input does.
 
-use std::{io, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use service_kit::{
@@ -12,11 +12,10 @@ use service_kit::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, stdin},
     process::{Child, ChildStdin},
-    runtime::Runtime,
     time::timeout,
 };
 
-use super::{Service, Services, database_url};
+use super::{Service, Services};
 use crate::{child, error::Error};
 
 /// The subcommand that makes a process a service.
@@ -54,7 +53,7 @@ impl Apart {
         child::tell(&mut input, &Told { service, seed }).await?;
         let said = BufReader::new(output).lines().next_line().await?;
         let said = said.ok_or_else(|| failed("its process has ended".to_owned()))?;
-        match serde_json::from_str(&said).map_err(io::Error::from)? {
+        match serde_json::from_str(&said).map_err(std::io::Error::from)? {
             Said::Serving(url) => {
                 self.0.push((child, input));
                 Ok(url)
@@ -79,21 +78,13 @@ impl Apart {
 /// # Errors
 ///
 /// A service that cannot be started, or an input that makes no sense.
-pub fn serve() -> Result<ExitCode, Error> {
+pub async fn serve() -> Result<ExitCode, Error> {
+    child::leave_ctrl_c_alone();
+    let mut input = BufReader::new(stdin());
     let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
+    input.read_line(&mut line).await?;
     let told: Told = serde_json::from_str(&line)
         .map_err(|_| Error::Usage(format!("tillsync {COMMAND} is for tillsync itself")))?;
-    // As the service's own program has it.
-    let runtime = match &told.service {
-        Service::Channel { database, .. } => channel_svc::runtime(&database_url(database)?),
-        Service::Hq { .. } | Service::Emulator { .. } => Runtime::new(),
-    };
-    runtime?.block_on(serve_told(told))
-}
-
-async fn serve_told(told: Told) -> Result<ExitCode, Error> {
-    child::leave_ctrl_c_alone();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut services = Services::new(&clock);
     let said = match services.start(told.service, told.seed).await {
@@ -101,7 +92,7 @@ async fn serve_told(told: Told) -> Result<ExitCode, Error> {
         Err(error) => Said::Failed(Chain(&error).to_string()),
     };
     child::say(&said).await?;
-    let (mut input, mut rest) = (stdin(), Vec::new());
+    let mut rest = Vec::new();
     tokio::select! {
         _ = input.read_to_end(&mut rest) => {}
         // Its callers find out, and the log has said why.
