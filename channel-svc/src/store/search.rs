@@ -3,8 +3,8 @@
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use tillsync_proto::{Criterion, TermKind, prefix_end};
 
-/// Most terms that a search looks at, shared by its words: exact ones come first, so what is left out of one word's is only
-/// longer.
+/// Most terms that a search looks at for those who match in part, shared by its words. Exact ones come first, by GUID: of a
+/// word that more customers have than its share, what is left out may be exact too.
 const MAX_TERMS: usize = 10_000;
 
 /// The place of the word that the fewest customers have whole, as far as a search looks. `None`: there are not several words.
@@ -31,8 +31,9 @@ where
 }
 
 /// Those who match best: every word is there whole, however common each is. Often these are enough, and they are found without
-/// looking at all others who match. Of those who have the `rarest` of the words each is asked for the others. Columns as in
-/// [`statement`], by GUID. `None`: a whole term is worth no more than its beginning.
+/// looking at all others who match. Of those who have the `rarest` of the words each is asked for the others, until there are
+/// `limit`: with several words, as many at most as have it. Columns as in [`statement`], by GUID. `None`: a whole term is worth
+/// no more than its beginning.
 pub(super) fn whole<DB>(criterion: &Criterion, rarest: i64, limit: usize) -> Option<QueryBuilder<DB>>
 where
     DB: Database,
