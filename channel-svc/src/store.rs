@@ -3,7 +3,6 @@
 
 mod plan;
 mod postgres;
-mod search;
 mod settings;
 mod sqlite;
 

@@ -7,7 +7,6 @@ mod batch;
 mod contract;
 mod postgres;
 mod rows;
-mod search;
 mod sql;
 mod sqlite;
 mod statuses;
@@ -48,7 +47,7 @@ pub const MAX_SESSION_AGE: i64 = 30 * 24 * 3_600 * 1_000_000;
 pub const SILENCE_S: f64 = 5.0;
 /// Most pairs on the list of possible duplicates; further ones are not noted (rule Z3).
 pub const MAX_PAIRS: usize = 10_000;
-/// Most customers that one search finds, and most candidates of each word of it (rule Z3).
+/// Most customers that one search finds (rule Z3).
 pub const MAX_HITS: usize = 1_000;
 /// Most loyalty cards of one customer (rule Z3).
 pub const MAX_CARDS: usize = 100;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     Term, TermKind, Violations,
     id::MAX_NUMBER_CHARS,
-    search::{card, digits, email, words},
+    search::{card, digits, email, prefix_end, words},
 };
 
 /// Longest search text, in characters.
@@ -56,6 +56,22 @@ impl Criterion {
             Self::Phone(text) => of(TermKind::Phone).any(|t| t.starts_with(text.as_str())).into(),
             Self::Account(text) => of(TermKind::Account).any(|t| t == text).into(),
             Self::Card(text) => of(TermKind::Card).any(|t| t == text).into(),
+        }
+    }
+
+    /// The terms that match: their kind, and for each word the first, the end (excluded), and the points of the first, which is
+    /// the word whole.
+    #[must_use]
+    pub fn ranges(&self) -> (TermKind, Vec<(String, String, i64)>) {
+        let prefix = |text: &String, whole| (text.clone(), prefix_end(text), whole);
+        // The smallest text behind this one: no text holds a NUL.
+        let exact = |text: &String| vec![(text.clone(), format!("{text}\u{1}"), 1)];
+        match self {
+            Self::Name(words) => (TermKind::Name, words.iter().map(|word| prefix(word, 2)).collect()),
+            Self::Email(text) => (TermKind::Email, vec![prefix(text, 1)]),
+            Self::Phone(text) => (TermKind::Phone, vec![prefix(text, 1)]),
+            Self::Account(text) => (TermKind::Account, exact(text)),
+            Self::Card(text) => (TermKind::Card, exact(text)),
         }
     }
 

@@ -21,6 +21,7 @@
 //! | [`serve`] | a listener with health, reflection, metrics, deadlines and a bounded drain |
 //! | `simulation` | a store's disk whose time is passed in |
 //! | [`telemetry`] | logs and Prometheus metrics |
+//! | [`terms`] | finding by words |
 //! | `tls` | TLS, on both sides of a connection |
 //! | [`timing`] | where the time of a call went, told with its answer |
 //! | `throwaway` | PostgreSQL servers that end with this process |
@@ -48,6 +49,7 @@ pub mod serve;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod telemetry;
+pub mod terms;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(any(test, feature = "throwaway"))]

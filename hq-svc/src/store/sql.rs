@@ -15,6 +15,8 @@ pub(super) const BY_ID: &str = "select version, fingerprint, body from customers
 /// One customer by account number.
 pub(super) const BY_ACCOUNT: &str =
     "select version, fingerprint, body from customers where account_number = $1";
+/// Who has an account number.
+pub(super) const ID_OF_ACCOUNT: &str = "select id from customers where account_number = $1";
 /// The feed; a customer once for each channel whose edits are in it, or once if there is none.
 pub(super) const CHANGES: &str = "select c.version, c.fingerprint, c.body, e.channel_id, e.counter \
      from (select version, id, fingerprint, body from customers where version > $1 order by version limit $2) c \

@@ -1,8 +1,8 @@
 //! The tables.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use service_kit::retry::transaction;
+use service_kit::{retry::transaction, terms::Terms};
 use tillsync_proto::{Criterion, CustomerId, JobRun};
 use uuid::Uuid;
 
@@ -12,7 +12,6 @@ use crate::{
     store::{
         Applied, Batch, Setting, Settings, StoreError, TableProgress, TableStore,
         plan::{self, ProgressRow},
-        search,
         settings::{self, RunRow, SettingRow},
     },
 };
@@ -67,21 +66,9 @@ impl TableStore for DatabaseStore {
         criterion: &Criterion,
         limit: usize,
     ) -> Result<Vec<(CustomerId, usize)>, StoreError> {
-        let rarest: i64 = match search::rarest(criterion) {
-            Some(mut sql) => sql.build_query_scalar().fetch_one(self.table_reads()).await?,
-            None => 0,
-        };
-        let mut found: Vec<(Uuid, i64)> = match search::whole(criterion, rarest, limit) {
-            Some(mut sql) => sql.build_query_as().fetch_all(self.table_reads()).await?,
-            None => Vec::new(),
-        };
-        if found.len() < limit {
-            let best: HashSet<Uuid> = found.iter().map(|(id, _)| *id).collect();
-            let mut sql = search::statement(criterion, limit);
-            let all: Vec<(Uuid, i64)> = sql.build_query_as().fetch_all(self.table_reads()).await?;
-            found.extend(all.into_iter().filter(|(id, _)| !best.contains(id)));
-            found.truncate(limit);
-        }
+        let (kind, ranges) = criterion.ranges();
+        let terms = Terms { pool: self.table_reads(), table: "customer_terms", owner: "customer_id" };
+        let found = terms.find(kind as i64, &ranges, limit).await?;
         Ok(found
             .into_iter()
             .map(|(id, points)| (CustomerId(id), usize::try_from(points).unwrap_or(0)))

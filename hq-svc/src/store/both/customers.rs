@@ -1,8 +1,7 @@
 //! The master: everything that changes a customer, and what reads customers.
 
-use service_kit::{database::ROWS_AHEAD, lease::Lease};
-use sqlx::AssertSqlSafe;
-use tillsync_proto::{Criterion, CustomerRef, search::card};
+use service_kit::{database::ROWS_AHEAD, lease::Lease, terms::Terms};
+use tillsync_proto::{Criterion, CustomerId, CustomerRef, search::card};
 use tokio::sync::Mutex;
 use tokio_stream::StreamExt as _;
 use uuid::Uuid;
@@ -15,11 +14,10 @@ use super::{
 use crate::{
     numbers::NumberSequences,
     store::{
-        CardRequest, FeedRecord, Hit, Included, Issued, MAX_CARDS, Plan, Record, Result, Settled, StoreError,
+        CardRequest, FeedRecord, Hit, Included, Issued, MAX_CARDS, MAX_HITS, Plan, Record, Result, Settled,
+        StoreError,
         batch::{Batch, written},
-        rows,
-        search::{Search, merge, search},
-        sql,
+        rows, sql,
     },
 };
 
@@ -141,21 +139,20 @@ pub(super) async fn one(db: &Db, by: &CustomerRef) -> Result<Option<Record>> {
 }
 
 pub(super) async fn find(db: &Db, criterion: &Criterion) -> Result<Vec<Hit>> {
-    let mut found: Vec<(Uuid, i64)> = Vec::new();
-    match search(criterion) {
-        Search::Whole(sql, text) => {
-            let id: Option<Uuid> = sqlx::query_scalar(sql).bind(text).fetch_optional(reads(db)).await?;
-            found.extend(id.map(|id| (id, 1)));
-        }
-        Search::Prefix { statements, kind, texts } => {
-            for statement in statements {
-                let query = sqlx::query_as::<_, (Uuid, i64)>(AssertSqlSafe(statement)).bind(kind);
-                let query = texts.iter().fold(query, |query, text| query.bind(text));
-                found.extend(query.fetch_all(reads(db)).await?);
-            }
-        }
-    }
-    Ok(merge(criterion, found))
+    let numbered = match criterion {
+        Criterion::Account(number) => Some((sql::ID_OF_ACCOUNT, number)),
+        Criterion::Card(number) => Some((sql::OWNER_OF_CARD, number)),
+        Criterion::Name(_) | Criterion::Email(_) | Criterion::Phone(_) => None,
+    };
+    let found: Vec<(Uuid, i64)> = if let Some((sql, number)) = numbered {
+        let id: Option<Uuid> = sqlx::query_scalar(sql).bind(number).fetch_optional(reads(db)).await?;
+        id.map(|id| (id, 1)).into_iter().collect()
+    } else {
+        let (kind, ranges) = criterion.ranges();
+        let terms = Terms { pool: reads(db), table: "customer_terms", owner: "customer_id" };
+        terms.find(kind as i64, &ranges, MAX_HITS).await?
+    };
+    Ok(found.into_iter().map(|(id, points)| Hit { id: CustomerId(id), points }).collect())
 }
 
 pub(super) async fn changes(db: &Db, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<FeedRecord>> {
