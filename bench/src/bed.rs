@@ -8,6 +8,7 @@ use serde::Serialize;
 use service_kit::{
     clock::{Clock, SystemClock},
     database::DatabaseUrl,
+    throwaway::Throwaway,
 };
 use tempfile::TempDir;
 use tillsync_proto::pb::{
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     callers::Callers,
     cli::within,
+    database::Database,
     embedded::{Embedded, Place, Wanted},
     error::Error,
     generator::Generator,
@@ -29,6 +31,8 @@ use crate::{
     services::{Fleet, LOOK_PAUSE, Store, at_hq},
 };
 
+/// What a commit promises in a PostgreSQL database that is up already.
+const POSTGRESQL: &str = "PostgreSQL, synchronous_commit=on: as its server and standbys are set up";
 /// How long a channel waits for headquarters; no create asks it.
 const RTS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the tables may take to hold what is in the log.
@@ -41,8 +45,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Options of all of them.
 #[derive(Debug, Clone, Args)]
 pub struct BedArgs {
-    /// The store's database, such as postgres://…, which has to be empty [default: a SQLite file].
-    #[arg(long, value_parser = database, value_name = "URL")]
+    /// The store's database; servers of PostgreSQL are the machine's own, started for this.
+    #[arg(long, value_enum, default_value_t)]
+    pub database: Database,
+    /// A database that is up already in its place, such as postgres://…, which has to be empty.
+    #[arg(long, value_parser = database, value_name = "URL", conflicts_with = "database")]
     pub database_url: Option<String>,
     /// Run the services in this process, in place of one for each.
     #[arg(long)]
@@ -56,6 +63,15 @@ pub struct BedArgs {
 }
 
 impl BedArgs {
+    /// What an acknowledgement of the store promises.
+    #[must_use]
+    pub fn durability(&self) -> &'static str {
+        match &self.database_url {
+            Some(url) if url.starts_with("postgres") => POSTGRESQL,
+            _ => self.database.durability(),
+        }
+    }
+
     /// Prints what was found.
     ///
     /// # Errors
@@ -109,6 +125,8 @@ pub struct Bed {
     pub generator: Generator,
     /// Connections to them.
     pub fleet: Fleet,
+    /// The servers of the store's database, if they were started for it.
+    pub servers: Option<Throwaway>,
 }
 
 impl Bed {
@@ -134,7 +152,9 @@ impl Bed {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let folder = tempfile::Builder::new().prefix("tillsync-").tempdir()?;
         let place = if args.one_process { Place::Here } else { Place::Apart };
-        let (seed, store) = (args.seed, args.database_url.clone());
+        let servers = if args.database_url.is_some() { None } else { args.database.start()? };
+        let started = servers.as_ref().map(|servers| servers.url.clone());
+        let (seed, store) = (args.seed, args.database_url.clone().or(started));
         let wanted = Wanted { seed, store, hq, relays, ..Wanted::new(place, folder.path()) };
         let embedded = Embedded::start(wanted, &clock).await?;
         let generator = Generator::start(machine::machine().cpus)?;
@@ -142,7 +162,7 @@ impl Bed {
         let fleet = generator.spawn(async move { Fleet::connect(&addresses).await });
         let fleet = fleet.await.map_err(std::io::Error::from)??;
         fleet.set_mode(Mode::Async, RTS_TIMEOUT).await?;
-        Ok(Self { clock, folder, embedded, generator, fleet })
+        Ok(Self { clock, folder, embedded, generator, fleet, servers })
     }
 
     /// The store.
@@ -192,9 +212,10 @@ impl Bed {
     ///
     /// The folder cannot be removed.
     pub async fn end(self) -> Result<(), Error> {
-        let Self { folder, embedded, generator, fleet, .. } = self;
+        let Self { folder, embedded, generator, fleet, servers, .. } = self;
         drop((fleet, generator));
         embedded.stop().await;
+        drop(servers);
         Ok(folder.close()?)
     }
 }

@@ -11,15 +11,11 @@ use tracing::warn;
 use crate::{
     bed::{Bed, BedArgs, level, seconds},
     callers::{CREATE, Callers, Calls, Kind, PING},
-    embedded::DURABILITY,
     error::Error,
     h2load, machine,
     stats::Spread,
     usage::Usages,
 };
-
-/// What a commit promises in a PostgreSQL database.
-const POSTGRESQL: &str = "PostgreSQL, synchronous_commit=on: as its server and standbys are set up";
 
 /// Options of the ceiling.
 #[derive(Debug, Clone, Args)]
@@ -209,11 +205,7 @@ pub async fn measure(args: &CeilingArgs) -> Result<Ceiling, Error> {
     Ok(Ceiling {
         seconds: args.seconds,
         connections: args.connections,
-        durability: if args.bed.database_url.as_ref().is_some_and(|url| url.starts_with("postgres")) {
-            POSTGRESQL
-        } else {
-            DURABILITY
-        },
+        durability: args.bed.durability(),
         jobs_running: args.jobs,
         cpus: machine::machine().cpus,
         lines,

@@ -3,18 +3,16 @@
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
-use service_kit::{
-    process::Usage,
-    throwaway::{Standby, StartError, Throwaway, Wanted},
-};
+use service_kit::process::Usage;
 use tokio::time::sleep;
 
 use crate::{
     bed::{Bed, BedArgs, level, ms, seconds},
     callers::{Callers, Kind},
     cli::within,
+    database::Database,
     error::Error,
     machine, report,
     result::{ServiceUsage, TwoPercentiles},
@@ -67,46 +65,6 @@ pub struct CostsArgs {
 
 fn rate(text: &str) -> Result<f64, String> {
     within(text, 1.0..=100_000.0)
-}
-
-/// A database of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Database {
-    /// SQLite files.
-    Sqlite,
-    /// A PostgreSQL server.
-    Postgresql,
-    /// The same with a synchronous standby whose disk has what was acknowledged (on).
-    Standby,
-    /// The same with a synchronous standby whose queries find what was acknowledged (`remote_apply`).
-    StandbyApply,
-}
-
-impl Database {
-    /// In words.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "SQLite",
-            Self::Postgresql => "PostgreSQL",
-            Self::Standby => "PostgreSQL, standby (on)",
-            Self::StandbyApply => "PostgreSQL, standby (remote_apply)",
-        }
-    }
-
-    /// Its servers, if it has any.
-    fn start(self) -> Result<Option<Throwaway>, Error> {
-        let standby = match self {
-            Self::Sqlite => return Ok(None),
-            Self::Postgresql => None,
-            Self::Standby => Some(Standby::On),
-            Self::StandbyApply => Some(Standby::RemoteApply),
-        };
-        let started = Throwaway::start(Wanted { fsync: true, standby });
-        let wrong = |error: StartError| Error::Start { service: "PostgreSQL", message: error.to_string() };
-        started.map(Some).map_err(wrong)
-    }
 }
 
 /// What was found.
@@ -203,13 +161,8 @@ pub async fn measure(args: &CostsArgs) -> Result<Costs, Error> {
 }
 
 async fn on(database: Database, args: &CostsArgs) -> Result<(Vec<Service>, StoreCosts), Error> {
-    let servers = database.start()?;
-    let bed = BedArgs {
-        database_url: servers.as_ref().map(|servers| servers.url.clone()),
-        one_process: args.one_process,
-        seed: args.seed,
-        json: false,
-    };
+    let (one_process, seed) = (args.one_process, args.seed);
+    let bed = BedArgs { database, database_url: None, one_process, seed, json: false };
     let bed = Bed::start(&bed, None).await?;
     sleep(IDLE).await;
     let idle = Usages::now(&bed.fleet.watched).await.since_start();
@@ -225,10 +178,10 @@ async fn on(database: Database, args: &CostsArgs) -> Result<(Vec<Service>, Store
     let (mut pings, mut creates, mut created, mut used) = (Vec::new(), Vec::new(), 0, Used::default());
     for _ in 0..args.rounds {
         pings.push(Callers::run(&callers, generator, Kind::Ping, length).await.per_s());
-        let before = Used::now(&bed, servers.as_ref()).await;
+        let before = Used::now(&bed).await;
         let calls = Callers::run(&callers, generator, Kind::Create, length).await;
         level(bed.store()).await?;
-        used = used.and(&Used::now(&bed, servers.as_ref()).await.since(&before));
+        used = used.and(&Used::now(&bed).await.since(&before));
         created += calls.answered;
         creates.push(calls.per_s());
     }
@@ -237,7 +190,8 @@ async fn on(database: Database, args: &CostsArgs) -> Result<(Vec<Service>, Store
     let ping = Callers::pace_for(&callers, generator, Kind::Ping, rate, length).await?;
     let create = Callers::pace_for(&callers, generator, Kind::Create, rate, length).await?;
     level(bed.store()).await?;
-    let rss_bytes = Used::now(&bed, None).await.rss_bytes;
+    let rss_bytes = Used::now(&bed).await.rss_bytes;
+    let has_servers = bed.servers.is_some();
     drop(callers);
     bed.end().await?;
     let each = |all: f64| all / (created as f64).max(1.0);
@@ -251,7 +205,7 @@ async fn on(database: Database, args: &CostsArgs) -> Result<(Vec<Service>, Store
         create_ms: create.answer.two(),
         failed: ping.failed + create.failed,
         store_cpu_us: each(used.store_cpu_s * 1e6),
-        database_cpu_us: servers.is_some().then(|| each(used.servers_cpu_s * 1e6)),
+        database_cpu_us: has_servers.then(|| each(used.servers_cpu_s * 1e6)),
         written_bytes: used.written_bytes.map(each),
         rss_bytes,
         idle_bytes: store.first().map_or(0.0, |store| store.idle_bytes),
@@ -283,7 +237,7 @@ impl Default for Used {
 
 impl Used {
     /// Until now.
-    async fn now(bed: &Bed, servers: Option<&Throwaway>) -> Self {
+    async fn now(bed: &Bed) -> Self {
         let all = Usages::now(&bed.fleet.watched).await.since_start();
         let store = all.into_iter().find(|usage| is_store(bed, &usage.name));
         let store = store.map_or_else(Self::default, |usage| Self {
@@ -292,6 +246,7 @@ impl Used {
             written_bytes: usage.written_bytes,
             rss_bytes: usage.rss_bytes,
         });
+        let servers = bed.servers.as_ref();
         let servers = servers.map(|servers| [servers.primary_process(), servers.standby_process()]);
         let families = servers.into_iter().flatten().flatten().map(Usage::family);
         families.fold(store, |all, family| {

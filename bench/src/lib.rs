@@ -37,6 +37,7 @@ pub mod compare;
 pub mod costs;
 pub mod counts;
 pub mod customers;
+pub mod database;
 pub mod diff;
 pub mod drain;
 pub mod embedded;
