@@ -144,6 +144,7 @@ impl Server {
         };
         tokio::select! {
             result = serving => result.map_err(Into::into),
+            never = telemetry::keep() => match never {},
             () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {
                 warn!("calls were still open at the end of the drain; they are cut");
                 Ok(())

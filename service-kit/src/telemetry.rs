@@ -1,10 +1,12 @@
 //! Logs and metrics. Neither ever holds personal data (rule Z5): what is logged is named by ids and counts.
 
 use std::{
+    convert::Infallible,
     io::IsTerminal as _,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -17,7 +19,7 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use metrics::{counter, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tonic::Code;
 use tracing_subscriber::{
     Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
@@ -29,6 +31,9 @@ use crate::{clock::Clock, problem::code_name};
 pub const RPC_REQUESTS: &str = "rpc_server_requests_total";
 /// Seconds from the request's head to the answer's end, by `method`.
 pub const RPC_SECONDS: &str = "rpc_server_seconds";
+
+/// How long a value that a histogram was given is kept before it is counted.
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// Methods that are told apart in the metrics; the rest, which callers may invent, are "other".
 const KNOWN_PREFIXES: [&str; 2] = ["/tillsync.", "/grpc."];
@@ -56,6 +61,15 @@ pub fn prometheus() -> &'static PrometheusHandle {
         let _ = metrics::set_global_recorder(recorder);
         handle
     })
+}
+
+/// Counts what histograms have been given, for ever. Until it is counted each value takes memory, and otherwise it is only when
+/// somebody reads the metrics, which may be never.
+pub(crate) async fn keep() -> Infallible {
+    loop {
+        sleep(UPKEEP).await;
+        prometheus().run_upkeep();
+    }
 }
 
 /// The layer: counts requests by method and gRPC status, wherever the status travels: in the head of the
@@ -133,5 +147,28 @@ impl HttpBody for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Usage;
+
+    #[tokio::test(start_paused = true)]
+    async fn z3_values_that_nobody_reads_take_no_memory() {
+        prometheus();
+        let kept = tokio::spawn(keep());
+        let times = histogram!(RPC_SECONDS, "method" => "kept");
+        let Some(before) = Usage::now().resident_bytes else { return };
+        // 160 MB, if each were kept.
+        for _ in 0..200 {
+            (0..100_000).for_each(|_| times.record(0.001));
+            sleep(UPKEEP).await;
+        }
+        kept.abort();
+        let after = Usage::now().resident_bytes.unwrap_or_default();
+        assert!(after < before + 80_000_000, "{before} bytes of memory before, {after} after");
+        assert!(prometheus().render().contains("rpc_server_seconds_count{method=\"kept\"} 20000000"));
     }
 }
