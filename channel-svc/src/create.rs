@@ -70,6 +70,10 @@ impl<S: Store> Customers<S> {
         let customer = create.customer.ok_or_else(|| Violations::one("customer", "is missing"))?;
         let id = create.id.unwrap_or_else(|| CustomerId(self.ids.mint()));
         let settings = self.current.get();
+        let to_log = self.offline || settings.profile.create_customer_async;
+        if to_log && !create.validate_only {
+            self.log.check_room()?;
+        }
         let content = convert::content(id, customer).and_then(|content| {
             settings.attributes.check(&content)?;
             Ok(content)
@@ -92,7 +96,6 @@ impl<S: Store> Customers<S> {
         let created_at = Micros(self.clock.wall_micros());
         let check = create.id.is_some();
         let draft = Draft { id, check, content, enhanced, fingerprint, created_at };
-        let to_log = self.offline || settings.profile.create_customer_async;
         if create.validate_only {
             return Box::pin(self.preview(draft, to_log)).await;
         }

@@ -39,6 +39,12 @@ pub fn group<T, R>(bound: usize, max_batch: usize) -> (Group<T, R>, Batches<T, R
 }
 
 impl<T: Send, R: Send> Group<T, R> {
+    /// Whether an item would be refused now: for who would prepare one in vain.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queue.capacity() == 0
+    }
+
     /// Waits until the item has been committed and gives its result. Once queued, the item is committed even
     /// if the caller goes away.
     ///
@@ -120,11 +126,13 @@ mod tests {
     #[tokio::test]
     async fn z3_a_full_queue_refuses_and_a_stopped_committer_says_so() {
         let (group, batches) = group::<u32, u32>(1, 1);
+        assert!(!group.is_full());
         let first = tokio::spawn({
             let group = group.clone();
             async move { group.submit(1).await }
         });
         tokio::task::yield_now().await;
+        assert!(group.is_full());
         assert_eq!(group.submit(2).await, Err(GroupError::Full));
         drop(batches);
         assert_eq!(first.await.unwrap(), Err(GroupError::Stopped));

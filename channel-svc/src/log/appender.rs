@@ -134,6 +134,16 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Refuses what would be refused if it were appended now, before any work is done for it: at the bound that work is
+    /// what the tables need.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Full`].
+    pub fn check_room(&self) -> Result<(), LogError> {
+        if self.group.is_full() { Err(LogError::Full) } else { Ok(()) }
+    }
+
     /// Appends an entry; with `check` only if its GUID is not known. Returns after the commit (rule M8). Once
     /// queued, the entry is appended even if the caller goes away.
     ///
