@@ -43,7 +43,7 @@ pub struct Config {
 
 impl Config {
     /// Bounds of [`Config::max_tail`] and [`Config::retained`], unless set.
-    const MAX_TAIL: usize = 65_536;
+    const MAX_TAIL: usize = 24_576;
     const RETAINED: u64 = 1_000_000;
     /// [`Config::watchdog`], unless set.
     const WATCHDOG: Duration = Duration::from_secs(60);

@@ -53,6 +53,7 @@ impl<S: Store> Follower<S> {
                         if applied < BATCH {
                             select! {
                                 () = pause => {}
+                                () = self.tail.holds(BATCH) => {}
                                 () = self.tail.wanted() => {}
                                 () = stop.cancelled() => {}
                             }

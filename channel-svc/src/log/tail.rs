@@ -243,6 +243,13 @@ impl Tail {
         }
     }
 
+    /// Waits until it holds so many entries.
+    pub async fn holds(&self, entries: usize) {
+        while self.len() < entries {
+            self.grown().await;
+        }
+    }
+
     /// Waits until something has been added since the last time.
     pub async fn grown(&self) {
         self.grown.notified().await;
@@ -334,10 +341,14 @@ mod tests {
         tail.push([(1, entry(1)), (2, entry(2))]);
         let (mut applied, mut room) = (pin!(tail.applied()), pin!(tail.room()));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let (mut held, mut more) = (pin!(tail.holds(2)), pin!(tail.holds(3)));
         assert_eq!(room.as_mut().poll(&mut cx), Poll::Ready(()));
         assert_eq!(applied.as_mut().poll(&mut cx), Poll::Pending);
+        assert_eq!(held.as_mut().poll(&mut cx), Poll::Ready(()));
+        assert_eq!(more.as_mut().poll(&mut cx), Poll::Pending);
         tail.wanted().await;
         tail.push([(3, entry(3))]);
+        assert_eq!(more.as_mut().poll(&mut cx), Poll::Ready(()), "a batch is full");
         let mut room = pin!(tail.room());
         assert_eq!(room.as_mut().poll(&mut cx), Poll::Pending, "the tail is full");
         tail.remove_through(1).await;
