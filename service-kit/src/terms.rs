@@ -33,7 +33,7 @@ where
     for<'c> &'c Pool<DB>: Executor<'c, Database = DB>,
     for<'q> String: Encode<'q, DB> + Type<DB>,
     for<'q> i64: Encode<'q, DB> + Decode<'q, DB> + Type<DB>,
-    for<'q> Uuid: Decode<'q, DB> + Type<DB>,
+    for<'q> Uuid: Encode<'q, DB> + Decode<'q, DB> + Type<DB>,
     usize: ColumnIndex<DB::Row>,
 {
     /// Those with a term of this kind in any of the ranges, and their points in all of them: most points first, then by owner,
@@ -71,14 +71,17 @@ where
     ) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
         let words: Vec<&String> = ranges.iter().map(|(word, _, _)| word).collect();
         let points: i64 = ranges.iter().map(|(_, _, points)| points).sum();
-        let Some(rarest) = words.get(self.rarest(kind, &words).await?) else { return Ok(Vec::new()) };
+        let (rarest, is_common) = self.rarest(kind, &words).await?;
+        let Some(rarest) = words.get(rarest).copied() else { return Ok(Vec::new()) };
+        let last = if is_common { self.last_asked(kind, rarest).await? } else { None };
         let (table, owner) = (self.table, self.owner);
         let mut sql = QueryBuilder::new(format!("select {owner}, cast("));
-        sql.push_bind(points)
-            .push(format!(" as bigint) from (select kind, {owner} from {table} where kind = "));
-        sql.push_bind(kind).push(" and term = ").push_bind((*rarest).clone());
-        sql.push(format!(" order by {owner} limit ")).push_bind(MAX_OWNERS).push(") as one where true");
-        for word in words.iter().filter(|word| *word != rarest) {
+        sql.push_bind(points).push(format!(" as bigint) from {table} as one where kind = ")).push_bind(kind);
+        sql.push(" and term = ").push_bind(rarest.clone());
+        if let Some(last) = last {
+            sql.push(format!(" and {owner} <= ")).push_bind(last);
+        }
+        for word in words.iter().filter(|word| **word != rarest) {
             sql.push(format!(
                 " and exists (select 1 from {table} as other where other.kind = one.kind and other.term = "
             ));
@@ -88,23 +91,34 @@ where
         sql.build_query_as().fetch_all(self.pool).await
     }
 
-    /// The place of the word that the fewest have whole, as far as a search looks.
-    async fn rarest(&self, kind: i64, words: &[&String]) -> Result<usize, sqlx::Error> {
+    /// The place of the word that the fewest have whole, as far as a search looks; and whether even that is more than it counts.
+    async fn rarest(&self, kind: i64, words: &[&String]) -> Result<(usize, bool), sqlx::Error> {
+        // Of one word nobody is asked for another.
         if words.len() < 2 {
-            return Ok(0);
+            return Ok((0, false));
         }
-        let mut sql = QueryBuilder::new("select place from (");
+        let counted = share(words.len());
+        let mut sql = QueryBuilder::new("select place, number from (");
         for (place, word) in words.iter().enumerate() {
             sql.push(if place == 0 { "select cast(" } else { " union all select cast(" });
             sql.push_bind(signed(place))
                 .push(" as bigint) as place, count(*) as number from (select 1 from ");
             sql.push(self.table).push(" where kind = ").push_bind(kind);
             sql.push(" and term = ").push_bind((*word).clone());
-            sql.push(" limit ").push_bind(share(words.len())).push(") as word");
+            sql.push(" limit ").push_bind(counted).push(") as word");
         }
         sql.push(") as counts order by number, place limit 1");
-        let place: i64 = sql.build_query_scalar().fetch_one(self.pool).await?;
-        Ok(usize::try_from(place).unwrap_or(0))
+        let (place, number): (i64, i64) = sql.build_query_as().fetch_one(self.pool).await?;
+        Ok((usize::try_from(place).unwrap_or(0), number >= counted))
+    }
+
+    /// The last of the owners of a whole word who are asked for the other words; `None`: all are.
+    async fn last_asked(&self, kind: i64, word: &str) -> Result<Option<Uuid>, sqlx::Error> {
+        let (table, owner) = (self.table, self.owner);
+        let mut sql = QueryBuilder::new(format!("select {owner} from {table} where kind = "));
+        sql.push_bind(kind).push(" and term = ").push_bind(word.to_owned());
+        sql.push(format!(" order by {owner} limit 1 offset ")).push_bind(MAX_OWNERS - 1);
+        sql.build_query_scalar().fetch_optional(self.pool).await
     }
 
     /// All who match, in whatever part.

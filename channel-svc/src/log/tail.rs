@@ -243,9 +243,9 @@ impl Tail {
         }
     }
 
-    /// Waits until it holds so many entries.
+    /// Waits until it holds so many entries, or as many as there is room for.
     pub async fn holds(&self, entries: usize) {
-        while self.len() < entries {
+        while self.len() < entries.min(self.bound) {
             self.grown().await;
         }
     }
@@ -341,14 +341,14 @@ mod tests {
         tail.push([(1, entry(1)), (2, entry(2))]);
         let (mut applied, mut room) = (pin!(tail.applied()), pin!(tail.room()));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        let (mut held, mut more) = (pin!(tail.holds(2)), pin!(tail.holds(3)));
+        let (mut held, mut more) = (pin!(tail.holds(2)), pin!(tail.holds(9)));
         assert_eq!(room.as_mut().poll(&mut cx), Poll::Ready(()));
         assert_eq!(applied.as_mut().poll(&mut cx), Poll::Pending);
         assert_eq!(held.as_mut().poll(&mut cx), Poll::Ready(()));
         assert_eq!(more.as_mut().poll(&mut cx), Poll::Pending);
         tail.wanted().await;
         tail.push([(3, entry(3))]);
-        assert_eq!(more.as_mut().poll(&mut cx), Poll::Ready(()), "a batch is full");
+        assert_eq!(more.as_mut().poll(&mut cx), Poll::Ready(()), "the tail is full");
         let mut room = pin!(tail.room());
         assert_eq!(room.as_mut().poll(&mut cx), Poll::Pending, "the tail is full");
         tail.remove_through(1).await;
