@@ -8,6 +8,8 @@ mod index;
 mod pack;
 mod tail;
 
+#[cfg(test)]
+pub(crate) use appender::QUEUE;
 pub(crate) use appender::{Appended, Appender, EditRefusal, EditRequest, Log, LogError};
 pub(crate) use pack::{scrubbed, slices, unpack};
 pub(crate) use tail::{Tail, together};

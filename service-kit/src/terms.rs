@@ -60,9 +60,9 @@ where
         Ok(found)
     }
 
-    /// Those who match best: every word is there whole, however common each is. Often these are enough, and they are found
-    /// without looking at all others who match: of those who have the rarest word each is asked for the others, until there are
-    /// `limit`.
+    /// Those who match best: every word is there whole. Often these are enough, and they are found without looking at all others
+    /// who match: of those who have the rarest word, the first [`MAX_OWNERS`] of them, each is asked for the others, until there
+    /// are `limit`.
     async fn whole(
         &self,
         kind: i64,
@@ -148,4 +148,50 @@ fn share(words: usize) -> i64 {
 
 fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{SqlitePool, raw_sql, sqlite::SqlitePoolOptions};
+
+    use super::*;
+    use crate::{
+        database::{DatabaseUrl, open_postgres},
+        testing::postgres,
+    };
+
+    /// Two common words. Two have both, of whom one is behind those who are asked.
+    const TERMS: &str = "insert into terms select 1, 'ann', owner from numbers where n <= 100001; \
+         insert into terms select 1, 'smith', owner from numbers where n >= 100000";
+    const SQLITE: &str = "create table terms (kind integer, term text, owner blob, primary key (kind, term, owner)) \
+         without rowid; create view numbers as with recursive all_numbers (n) as \
+         (select 1 union all select n + 1 from all_numbers where n < 250000) \
+         select n, unhex(printf('%032x', n)) as owner from all_numbers;";
+    const POSTGRES: &str = "create table terms (kind bigint, term text collate \"C\", owner uuid, \
+         primary key (kind, term, owner)); create view numbers as \
+         select n, lpad(to_hex(n), 32, '0')::uuid as owner from generate_series(1, 250000) as n;";
+
+    macro_rules! finds_among_many {
+        ($pool:expr, $schema:expr) => {
+            let pool = $pool;
+            raw_sql($schema).execute(&pool).await.unwrap();
+            raw_sql(TERMS).execute(&pool).await.unwrap();
+            let terms = Terms { pool: &pool, table: "terms", owner: "owner" };
+            let range = |word: &str| (word.to_owned(), format!("{word}{}", char::MAX), 2);
+            let both = terms.find(1, &[range("ann"), range("smith")], 2).await.unwrap();
+            assert_eq!(both, [(Uuid::from_u128(100_000), 4), (Uuid::from_u128(1), 2)]);
+            let one = terms.find(1, &[range("smith")], 2).await.unwrap();
+            assert_eq!(one, [(Uuid::from_u128(100_000), 2), (Uuid::from_u128(100_001), 2)]);
+        };
+    }
+
+    #[tokio::test]
+    async fn z3_of_a_common_word_a_bounded_number_is_asked_for_the_others() {
+        let pool: SqlitePool =
+            SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        finds_among_many!(pool, SQLITE);
+        if let Some(DatabaseUrl::Postgres(url)) = postgres("terms").await {
+            finds_among_many!(open_postgres(&url, 2, &[]).await.unwrap(), POSTGRES);
+        }
+    }
 }

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Creates that may wait for a commit; at the bound they are refused.
-const QUEUE: usize = 4_096;
+pub(crate) const QUEUE: usize = 4_096;
 /// Most entries of one commit.
 const BATCH: usize = 512;
 /// So many commits after another process has appended, this one appends under the lock.

@@ -2,18 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
-use service_kit::clock::{Clock, SystemClock};
+use service_kit::{
+    clock::{Clock, SystemClock},
+    database::DatabaseUrl,
+};
 use tillsync_proto::pb::{
     channel::*,
     common::{Customer, Organization, customer::Party},
 };
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::{
     headquarters::FakeHq,
     shop::{Place, Shop, fields, guid, ids, person, reason},
 };
-use crate::{Config, OpenError};
+use crate::{
+    Config, OpenError, TerminalConfig, create::Create, error::Error, log::QUEUE, open::Deps,
+    store::SqliteStore,
+};
 
 fn blamed(refused: &Status) -> Vec<String> {
     assert_eq!((refused.code(), reason(refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
@@ -117,6 +125,33 @@ async fn z3_at_the_bound_creates_are_refused_with_a_hint_and_nothing_is_lost() {
     assert_eq!(hint, Some(Duration::from_millis(200)));
     assert_eq!(reason(&shop.get(&id).await.unwrap_err()), "NOT_FOUND");
     assert_eq!(shop.status().await.logged_counter, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn z3_what_there_is_no_room_for_is_refused_before_it_is_looked_at() {
+    let place = Place::sqlite();
+    let DatabaseUrl::Sqlite(path) = &place.database else { unreachable!("it is a file") };
+    // A terminal creates async whatever its store says, which is not there.
+    let (timeout, reconnect) = (Duration::from_secs(2), Duration::from_secs(2));
+    let terminal = TerminalConfig { store: "http://127.0.0.1:1".to_owned(), timeout, reconnect };
+    let config = Config::terminal("till-1".parse().unwrap(), place.database.clone(), terminal);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = SqliteStore::open(path, ids()).await.unwrap();
+    let deps = Deps::read(&config, store, clock, ids()).await.unwrap();
+    // Its appender is not run: what is asked for waits.
+    let running = deps.wire(&CancellationToken::new());
+    let create =
+        |customer| Create { customer: Some(customer), id: None, validate_only: false, deadline: None };
+    let wrong = async || running.customers.create(create(Customer::default())).await.unwrap_err();
+    assert!(matches!(wrong().await, Error::Invalid(_)));
+    let mut waiting = JoinSet::new();
+    for _ in 0..=QUEUE {
+        let (customers, create) = (running.customers.clone(), create(person("ann")));
+        waiting.spawn(async move { customers.create(create).await });
+    }
+    let refused = waiting.join_next().await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(refused, Error::Overloaded(_)), "{refused}");
+    assert!(matches!(wrong().await, Error::Overloaded(_)));
 }
 
 #[tokio::test]
